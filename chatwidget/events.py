@@ -1,0 +1,133 @@
+"""The vocabulary: what providers say of an answer, and what sockets are told of it.
+
+Events go right (provider → turn → hub → socket), commands go left. Frozen, no imports of ours.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Ids = Mapping[str, str]
+"""Upstream ids by the vendor's own name for them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Citation:
+    """A source the answer names. `url` is http or https, or empty where the source has no address."""
+
+    title: str
+    url: str = ""
+
+
+class Finish(enum.Enum):
+    """Why the vendor ended its answer."""
+
+    COMPLETE = "complete"
+    TRUNCATED = "truncated"
+    """The vendor's or our own length limit was reached; what came stands."""
+    REFUSED = "refused"
+    """The vendor's filter cut the answer."""
+    HUMAN = "human"
+    """A person has the conversation: the agent will not answer this one."""
+
+
+# --- provider → turn ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """More text of the answer; append it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """The whole text of the answer so far, in place of what came before."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """The answer's sources, all of them."""
+
+    citations: tuple[Citation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The visitor's message goes out next. Stored before it does, so that nothing is sent twice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """Upstream ids, stored before the flow goes on."""
+
+    visitor: Ids = field(default_factory=dict)
+    conversation: Ids = field(default_factory=dict)
+    answer: Ids = field(default_factory=dict)
+    answer_id: str = ""
+    """The vendor's id of the answer itself: what a vote is bound to."""
+
+
+@dataclass(frozen=True, slots=True)
+class HumanHas:
+    """Whether a person has the conversation now."""
+
+    human: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HumanSaid:
+    """A person's reply. `id` is the vendor's, so that a reply read twice is stored once."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The vendor ended its answer."""
+
+    finish: Finish
+
+
+ProviderEvent = (
+    Text | Rewritten | Cited | Sending | Learned | HumanHas | HumanSaid | Ended
+)
+
+
+# --- turn → hub → sockets -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """Text appended to a message; `seq` is the message's previous one plus one."""
+
+    conversation: str
+    message: str
+    seq: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageChanged:
+    """A message as it now stands. `body` is its JSON object, `version` its `changed_at`."""
+
+    conversation: str
+    message: str
+    seq: int
+    version: str
+    body: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationChanged:
+    """A conversation as it now stands. `body` is its JSON object."""
+
+    conversation: str
+    body: Mapping[str, object]
+
+
+Frame = Delta | MessageChanged | ConversationChanged

@@ -1,0 +1,263 @@
+"""Every setting of the service, each read from the environment by one helper that fails loudly.
+
+Without any environment the service runs on SQLite and the in-memory channel layer, in one process.
+"""
+
+import secrets
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+env = environ.Env()
+
+PACKAGE_DIR = Path(__file__).resolve().parent
+# A checkout keeps templates and static files beside the package; the wheel carries them inside.
+CHECKOUT = (PACKAGE_DIR.parent / "manage.py").exists()
+BASE_DIR = PACKAGE_DIR.parent if CHECKOUT else Path.cwd()
+
+# Where the service keeps what it makes for itself: the SQLite file and generated keys.
+DATA_DIR = Path(env.str("DATA_DIR", str(BASE_DIR / ".data")))
+
+
+def kept_secret(name: str, length: int = 48) -> str:
+    """Return the secret kept in DATA_DIR under `name`, made on first use, readable by us only."""
+    path = DATA_DIR / name
+    if not path.exists():
+        DATA_DIR.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{secrets.token_hex(4)}")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(length))
+        try:
+            path.hardlink_to(draft)  # atomic: of several first starts, one wins
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text().strip()
+
+
+def kept_fernet_key(name: str) -> str:
+    """As `kept_secret`, in the form Fernet wants: 32 bytes, URL-safe base64 with its padding."""
+    return kept_secret(name, length=32) + "="
+
+
+# --- Identity and address -------------------------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", False)
+SECRET_KEY = env.str("SECRET_KEY", "") or kept_secret("secret-key")
+# Keys that encrypt provider credentials: the first encrypts, all of them decrypt.
+CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS", default=[]) or [kept_fernet_key("credential-key")]
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+# The address visitors' browsers know the service by; empty: taken from each request.
+PUBLIC_URL = env.str("PUBLIC_URL", "").rstrip("/")
+if PUBLIC_URL and (
+    urlsplit(PUBLIC_URL).scheme not in ("http", "https") or urlsplit(PUBLIC_URL).path
+):
+    raise ImproperlyConfigured("PUBLIC_URL is an origin, such as https://chat.example.com")
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
+# How many proxies in front add themselves to X-Forwarded-For; 0 believes the socket alone.
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0)
+if TRUSTED_PROXIES:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# --- Applications ---------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "chatwidget",
+    "feedback",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+MIDDLEWARE = [
+    "chatwidget.middleware.security_headers",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+ROOT_URLCONF = "chatwidget.urls"
+ASGI_APPLICATION = "chatwidget.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"] if CHECKOUT else [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+# --- Database and channel layer -------------------------------------------------------------------
+
+DATABASES = {"default": env.db_url("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")}
+DATABASE = DATABASES["default"]
+if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
+    # Without these three, eight writers see "database is locked" in most transactions;
+    # `chatwidget.checks` refuses to start without them.
+    DATABASE.setdefault("OPTIONS", {}).update(
+        transaction_mode="IMMEDIATE",
+        timeout=20,
+        init_command=(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;"
+        ),
+    )
+elif DATABASE["ENGINE"] == "django.db.backends.postgresql":
+    # Under ASGI connections belong to a pool, not to threads.
+    DATABASE["CONN_MAX_AGE"] = 0
+    DATABASE.setdefault("OPTIONS", {})["pool"] = {
+        "min_size": 1,
+        "max_size": env.int("DATABASE_POOL", 16),
+        "timeout": 10,
+    }
+
+REDIS_URL = env.str("REDIS_URL", "")
+if REDIS_URL:
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "CONFIG": {
+                # redis-py 8 gives sockets a 5 s time-out, which cuts every idle listener.
+                "hosts": [{"address": REDIS_URL, "socket_timeout": None}],
+                "capacity": 10_000,
+            },
+        }
+    }
+else:
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+# --- Visitors -------------------------------------------------------------------------------------
+
+# `off` lifts the limits per visitor and address: for load tests from outside.
+RATE_LIMITS = env.str("RATE_LIMITS", "on").lower() not in ("off", "false", "0", "no")
+VISITOR_TOKEN_DAYS = env.int("VISITOR_TOKEN_DAYS", 90)
+MAX_BODY_BYTES = 64 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024  # the admin's forms; visitors' bodies are cut earlier
+
+# --- Agents ---------------------------------------------------------------------------------------
+
+# Lets base URLs point to loopback and private addresses. Never editable in the admin.
+PROVIDER_ALLOW_PRIVATE = env.bool("PROVIDER_ALLOW_PRIVATE", False)
+# Connections to all vendors together, per process.
+PROVIDER_CONNECTIONS = env.int("PROVIDER_CONNECTIONS", 1000)
+# How long a claimed turn or delivery stays another process's before it counts as orphaned.
+LEASE_S = env.float("LEASE_S", 15.0)
+# Deltas of one answer are merged so that at most one frame goes out in this time.
+DELTA_WINDOW_S = env.float("DELTA_WINDOW_S", 0.033)
+# Text of an answer that is still coming is stored at this pace.
+SAVE_EVERY_S = env.float("SAVE_EVERY_S", 0.25)
+# How often a conversation that a person may have is asked for new replies.
+HUMAN_POLL_S = env.float("HUMAN_POLL_S", 3.0)
+
+# --- Feedback -------------------------------------------------------------------------------------
+
+# The wait before the first retry of a vote's delivery; later ones grow from it.
+FEEDBACK_FIRST_RETRY_S = env.float("FEEDBACK_FIRST_RETRY_S", 5.0)
+
+# --- Background work ------------------------------------------------------------------------------
+
+# The server process also does what `manage.py worker` does. Leases keep the two apart.
+EMBEDDED_WORKER = env.bool("EMBEDDED_WORKER", True)
+# `make run`: the demo site at `/`, instead of a plain notice.
+DEMO_SITE = env.bool("DEMO_SITE", False)
+
+# --- API ------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["chatwidget.tokens.VisitorAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["chatwidget.tokens.IsVisitor"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["chatwidget.problems.StrictJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "chatwidget.problems.handle",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Visitor API",
+    "VERSION": "1",
+    "DESCRIPTION": "What a visitor's client speaks: sessions, conversations, messages, votes.",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "MessageStatus": "chatwidget.models.Status.choices",
+        "MessageRole": "chatwidget.models.Role.choices",
+    },
+    "POSTPROCESSING_HOOKS": [],
+}
+
+# --- Static files ---------------------------------------------------------------------------------
+
+STATIC_URL = "static/"
+STATIC_ROOT = Path(env.str("STATIC_ROOT", str(BASE_DIR / ".staticfiles")))
+STATICFILES_DIRS = [BASE_DIR / "static"] if CHECKOUT else []
+# After `collectstatic`, names carry a hash and are cached for good; before it, files are
+# served from where they lie.
+COLLECTED = (STATIC_ROOT / "staticfiles.json").exists()
+WHITENOISE_USE_FINDERS = not COLLECTED
+WHITENOISE_AUTOREFRESH = DEBUG
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if COLLECTED
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+# --- Security -------------------------------------------------------------------------------------
+
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+# The operator's cookies; visitors have none. A public https address makes them https-only.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
+SECURE_HSTS_SECONDS = 3600 * 24 * 365 if PUBLIC_URL.startswith("https://") else 0
+SESSION_COOKIE_SAMESITE = "Lax"
+
+# --- Language and time ----------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en"
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+# --- Logs -----------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"()": "chatwidget.logs.PlainFormatter"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "WARNING")},
+    "loggers": {
+        "chatwidget": {"level": env.str("LOG_LEVEL", "INFO")},
+        "feedback": {"level": env.str("LOG_LEVEL", "INFO")},
+        # httpx writes whole addresses at INFO.
+        "httpx": {"level": "WARNING"},
+        "django": {"handlers": ["console"], "level": "WARNING", "propagate": False},
+    },
+}
