@@ -1,0 +1,1 @@
+"""Vendors' servers for tests: real HTTP on a loopback socket, strict about what they are asked."""

@@ -1,0 +1,136 @@
+"""How the OpenAI-compatible simulator writes a stream, properly or oddly.
+
+Proper: chat-completions over server-sent events (WHATWG HTML, 9.2).  A chunk with the role, one
+per token, one with the finish reason, one with usage and empty choices if asked, then `[DONE]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aiohttp import web
+
+Ending = Literal["done", "no_done", "early_eof", "mid_event", "reset", "error"]
+
+
+@dataclass(slots=True)
+class StreamOddities:
+    """Switches for the bytes of a stream.  All off at first."""
+
+    newline: Literal["\n", "\r\n", "\r"] = "\n"
+    heartbeat: bool = False
+    """A comment line before each token; all the time while stalled."""
+    multiline: bool = False
+    """Each chunk's JSON spread over several `data:` lines."""
+    bytewise: bool = False
+    """Every byte written by itself."""
+    bom: bool = False
+    """A byte order mark in front, which clients must ignore."""
+    bad_utf8: bool = False
+    """The first token has bytes that are not UTF-8."""
+    oversize: int = 0
+    """Bytes of padding in the first token's event: 1 << 20 for one above 1 MiB."""
+    twice: bool = False
+    """Each token's event comes twice."""
+    swapped: bool = False
+    """The events of the first and second token change places."""
+    unknown_event: bool = False
+    """An `event:` and a chunk of a kind that nobody documented come first."""
+    content_type: str = "text/event-stream; charset=utf-8"
+    stall_after: int | None = None
+    """Tokens after which nothing comes until `release()`."""
+    ending: Ending = "done"
+    """`no_done`: all but `[DONE]`; the others come after `after` tokens: the stream ends between
+    two events, ends within an event, is reset, or an error object comes and the stream ends."""
+    after: int = 3
+
+
+class Chunks:
+    """Makes the chunks of one answer; the constant part is rendered once, as streams are many."""
+
+    def __init__(self, id: str, created: int, model: str, odd: StreamOddities) -> None:  # noqa: A002
+        self._odd = odd
+        self._head = {
+            "id": id,
+            "object": "chat.completion.chunk",
+            "created": created,
+            "model": model,
+        }
+        token = self.choice({"content": "@"})
+        before, _, after = token.partition(b'"@"')
+        self._token = before, after
+
+    def role(self) -> bytes:
+        return self.choice({"role": "assistant", "content": ""})
+
+    def token(self, text: str, padding: int = 0, *, bad_utf8: bool = False) -> bytes:
+        if padding:
+            return self.choice({"content": text}, padding="x" * padding)
+        content = json.dumps(text).encode()
+        if bad_utf8:
+            content = content[:-1] + b'\xff\xfe"'
+        return content.join(self._token)
+
+    def finish(self, reason: str) -> bytes:
+        return self.choice({}, reason)
+
+    def usage(self, prompt: int, completion: int) -> bytes:
+        return self._event({**self._head, "choices": [], "usage": usage(prompt, completion)})
+
+    def error(self) -> bytes:
+        message = "The server had an error while processing your request"
+        return self._event(error(message, "server_error"))
+
+    def choice(self, delta: Any, finish_reason: str | None = None, **more: Any) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return self._event({**self._head, "choices": [choice], **more})
+
+    def unknown(self) -> bytes:
+        newline = self._odd.newline.encode()
+        return newline.join(
+            [b"event: weather", b'data: {"object": "weather", "sun": true}', b"", b""]
+        )
+
+    def done(self) -> bytes:
+        return b"data: [DONE]" + 2 * self._odd.newline.encode()
+
+    def comment(self) -> bytes:
+        return b": keep-alive" + 2 * self._odd.newline.encode()
+
+    def _event(self, chunk: Any) -> bytes:
+        text = json.dumps(chunk, indent=1 if self._odd.multiline else None)
+        newline = self._odd.newline
+        lines = newline.join(f"data: {line}" for line in text.split("\n"))
+        return (lines + 2 * newline).encode()
+
+
+def usage(prompt: int, completion: int) -> dict[str, int]:
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }
+
+
+def error(message: str, kind: str, code: str | None = None) -> Any:
+    """The vendor's error body."""
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+class Wire:
+    """Writes to the client, all at once or byte by byte."""
+
+    def __init__(self, response: web.StreamResponse, odd: StreamOddities) -> None:
+        self._response = response
+        self._bytewise = odd.bytewise
+
+    async def write(self, data: bytes) -> None:
+        if not self._bytewise:
+            await self._response.write(data)
+            return
+        for value in data:
+            await self._response.write(bytes((value,)))
+            await asyncio.sleep(0)
