@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -317,6 +318,12 @@ def test_a_reference_that_leads_nowhere_is_tolerated_and_listed() -> None:
     assert document.request_problems(operation, {}, headers, b'{"b": 1}') != []
 
 
+def test_a_literal_path_wins_over_a_placeholder() -> None:
+    document = Document({"paths": {"/users/{id}": {"get": {}}, "/users/search": {"get": {}}}})
+    found = [document.match("GET", path) for path in ("/users/search", "/users/1", "/users/1/x")]
+    assert [one and one.template for one in found] == ["/users/search", "/users/{id}", None]
+
+
 # Faults, the same for all simulators
 
 
@@ -384,6 +391,13 @@ def test_waiting_ends_with_what_was_asked(sim: RaiaSimulator, client: RaiaClient
     client.ask("GET", "/agents/by-api-key")
     with pytest.raises(AssertionError, match="last requests: agent"):
         sim.wait_for(lambda: False, timeout=0.01)
+
+
+async def test_an_asynchronous_test_waits_without_blocking_itself(sim: RaiaSimulator) -> None:
+    async with httpx.AsyncClient() as http:
+        asking = asyncio.create_task(http.get(sim.url))
+        await sim.eventually(lambda: sim.calls("unknown"))
+        assert (await asking).status_code == 403
 
 
 def test_webhooks_are_called_when_told(sim: RaiaSimulator, client: RaiaClient) -> None:

@@ -249,6 +249,10 @@ class Simulator:
                 asked = ", ".join(received.operation for received in self.requests[-20:])
                 raise AssertionError(f"not so within {timeout} s; last requests: {asked or 'none'}")
 
+    async def eventually(self, predicate: Callable[[], object], timeout: float = 5.0) -> None:
+        """`wait_for` for asynchronous tests, whose own loop must go on turning meanwhile."""
+        await asyncio.to_thread(self.wait_for, predicate, timeout)
+
     async def until(self, predicate: Callable[[], bool]) -> None:
         """As `wait_for`, for the server's own thread and without a limit."""
         while True:

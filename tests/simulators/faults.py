@@ -92,7 +92,11 @@ class Drop(Fault):
 
 @dataclass(frozen=True, slots=True)
 class DropAfter(Fault):
-    """Accepted, answer lost: do the work, then close the connection without an answer."""
+    """Accepted, answer lost: do the work, then close the connection without an answer.
+
+    httpx-aiohttp 0.2 calls this a ConnectTimeout, as if nothing had been sent; the true error is
+    its `__cause__`, aiohttp's ServerDisconnectedError.
+    """
 
     async def answer(self, exchange: Exchange) -> web.StreamResponse:
         await exchange.proceed()
