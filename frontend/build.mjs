@@ -1,0 +1,122 @@
+// Builds the launcher and the panel into ../static/chatwidget/, compresses them for the server to send as they are, and
+// holds them to the size that the project promises: what a page loads before the visitor's first interest, and all
+// that is loaded until the visitor can type.
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+import { build, transform } from "esbuild";
+import { minify } from "terser";
+
+const LOADER_LIMIT = 3_000; // bytes, gzipped
+const PANEL_LIMIT = 36_000; // bytes, gzipped: page, script and style
+const PAGE_ALLOWANCE = 1_500; // the iframe's page with its settings, rendered by the server
+
+const at = (path) => fileURLToPath(new URL(path, import.meta.url));
+const out = at("../static/chatwidget/");
+const PANEL = ["panel.js", "panel.css"];
+
+/** The launcher's style travels inside its script, as text, minified. */
+const styleAsText = {
+  name: "style-as-text",
+  setup({ onLoad }) {
+    onLoad({ filter: /launcher\.css$/ }, async ({ path }) => {
+      const { code } = await transform(readFileSync(path, "utf8"), { loader: "css", minify: true });
+      return { contents: code.trim(), loader: "text" };
+    });
+  },
+};
+
+/**
+ * marked comes as one file that no bundler can shake, and we need its lexer only. The source map beside that file holds
+ * the modules it was made of: bundling those leaves out parser, renderer and hooks. What only serves options that we do
+ * not set goes too. Together that is a quarter of marked; tests/lexer.test.ts holds the rest to the whole one.
+ */
+const UNSET = [
+  [/this\.options\.pedantic/g, "false"],
+  [/this\.options\.extensions/g, "undefined"],
+  [/const (block|inline)Pedantic[^=]*= \{.*?\n\};|\n {2}pedantic: \w+,/gs, ""],
+];
+const lexerOnly = {
+  name: "lexer-only",
+  setup({ onResolve, onLoad }) {
+    const lib = at("node_modules/marked/lib/");
+    const { sources, sourcesContent } = JSON.parse(readFileSync(`${lib}marked.esm.js.map`, "utf8"));
+    const modules = new Map(
+      sources.map((path, i) => [
+        path.replace("../src/", ""),
+        UNSET.reduce((code, [what, by]) => code.replace(what, by), sourcesContent[i]),
+      ]),
+    );
+    const namespace = "marked-source";
+    onResolve({ filter: /^marked$/ }, () => ({ path: "only-the-lexer", namespace }));
+    onResolve({ filter: /./, namespace }, ({ path }) => ({ path: path.replace("./", ""), namespace }));
+    onLoad({ filter: /./, namespace }, ({ path }) => ({
+      contents:
+        path === "only-the-lexer" ? 'export { _Lexer as Lexer } from "./Lexer.ts";' : modules.get(path),
+      loader: "ts",
+    }));
+  },
+};
+
+/** A second minifier over the first one's work: another 3 percent, which is what the panel's feedback form takes. */
+async function squeeze(name, text) {
+  if (!name.endsWith(".js")) return text;
+  const { code } = await minify(text, { ecma: 2020, compress: { passes: 3 }, mangle: true });
+  return code;
+}
+
+const common = {
+  bundle: true,
+  minify: true,
+  legalComments: "none", // the licences are in LICENSES.txt beside the scripts
+  logLevel: "warning",
+  write: false,
+};
+const [loader, panel, style] = await Promise.all([
+  build({
+    ...common,
+    entryPoints: [at("src/loader.ts")],
+    format: "iife",
+    target: "es2020",
+    plugins: [styleAsText],
+  }),
+  build({
+    ...common,
+    entryPoints: [at("src/panel.tsx")],
+    format: "iife",
+    jsx: "transform",
+    jsxFactory: "h",
+    jsxFragment: "Fragment",
+    inject: [at("src/jsx.ts")],
+    target: "es2022",
+    plugins: [lexerOnly],
+  }),
+  build({ ...common, entryPoints: [at("src/panel.css")], target: ["chrome111", "firefox113", "safari16.4"] }),
+]);
+
+rmSync(out, { recursive: true, force: true });
+mkdirSync(out, { recursive: true });
+const sizes = {};
+for (const [name, { outputFiles }] of Object.entries({
+  "widget.js": loader,
+  "panel.js": panel,
+  "panel.css": style,
+})) {
+  const contents = Buffer.from(await squeeze(name, outputFiles[0].text));
+  const gz = gzipSync(contents, { level: 9 });
+  const br = brotliCompressSync(contents, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } });
+  writeFileSync(out + name, contents);
+  writeFileSync(`${out}${name}.gz`, gz);
+  writeFileSync(`${out}${name}.br`, br);
+  sizes[name] = gz.length;
+  console.log(`${name.padEnd(10)} ${contents.length} bytes, ${gz.length} gzip, ${br.length} brotli`);
+}
+const licence = (name) => `${name}\n\n${readFileSync(at(`node_modules/${name}/LICENSE`), "utf8").trim()}\n`;
+writeFileSync(`${out}LICENSES.txt`, ["preact", "marked"].map(licence).join("\n\n"));
+
+const total = PANEL.reduce((sum, name) => sum + sizes[name], PAGE_ALLOWANCE);
+console.log(`until usable: ${total} of ${PANEL_LIMIT} bytes gzip, the page counted as ${PAGE_ALLOWANCE}`);
+if (sizes["widget.js"] > LOADER_LIMIT || total > PANEL_LIMIT) {
+  console.error(`Too big: widget.js may have ${LOADER_LIMIT} bytes, the panel ${PANEL_LIMIT}.`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,80 @@
+// The panel: reads the settings that came with its page, and joins the chat, the views and the page around it.
+import { render } from "preact";
+import { Chat } from "./chat";
+import { Host } from "./host";
+import type { Page } from "./messages";
+import type { Settings } from "./protocol";
+import { keep } from "./storage";
+import { texts } from "./text";
+import { applyLook } from "./theme";
+import { App } from "./views/app";
+
+/** If no frame is painted by then (the tab is hidden, say), draw all the same. */
+const UNPAINTED_MS = 100;
+
+function start(settings: Settings): void {
+  const framed = window.parent !== window;
+  const root = document.getElementById("app")!;
+  const base = new URL("../../", location.href).href;
+  let text = texts(settings.locale, settings.texts);
+  let opened = 0;
+
+  const host = framed
+    ? new Host({
+        hello(look) {
+          text = texts(look.locale || settings.locale, settings.texts);
+          applyLook(look.theme || settings.look.theme, look.color || settings.look.color);
+          draw();
+        },
+        open() {
+          opened += 1;
+          chat.show(true);
+          draw();
+        },
+        close: () => chat.show(false),
+      })
+    : null;
+  const page = (): Page =>
+    host?.page ?? { url: location.href, title: document.title, referrer: document.referrer };
+  const chat = new Chat({ base, settings, locale: settings.locale, kept: keep(settings.key), page });
+
+  const draw = () => {
+    const ends = host && {
+      close: () => host.tell({ type: "close" }),
+      escape: () => host.tell({ type: "escape" }),
+    };
+    render(
+      <App chat={chat} settings={settings} text={text} opened={opened} {...(ends ? { host: ends } : {})} />,
+      root,
+    );
+  };
+
+  // However many frames arrive over the network, the panel is drawn once per frame on the screen.
+  let due = false;
+  let unread = 0;
+  chat.subscribe(() => {
+    const count = chat.state.conversations.reduce((sum, conversation) => sum + conversation.unread, 0);
+    if (count !== unread) host?.tell({ type: "unread", count });
+    unread = count;
+    if (due) return;
+    due = true;
+    const once = () => {
+      if (!due) return;
+      due = false;
+      clearTimeout(timer);
+      draw();
+    };
+    const timer = setTimeout(once, UNPAINTED_MS);
+    requestAnimationFrame(once);
+  });
+
+  applyLook(settings.look.theme, settings.look.color);
+  if (!framed) {
+    opened = 1;
+    chat.show(true);
+  }
+  draw();
+  chat.start();
+}
+
+start(JSON.parse(document.getElementById("settings")!.textContent!));

@@ -1,0 +1,102 @@
+// Every word of the interface. A language is one such catalogue; what it lacks is said in English, and a widget's own
+// texts (Settings.texts) win over both. `{name}` is replaced by a value.
+
+const en = {
+  title: "",
+  subtitle: "",
+  greeting: "Hi there! How can I help?",
+  placeholder: "Write a message…",
+  disclaimer: "",
+
+  send: "Send message",
+  stop: "Stop answer",
+  close: "Close chat",
+  new_conversation: "New conversation",
+  conversations: "Conversations",
+  back: "Back to the chat",
+  untitled: "Conversation",
+  unread: "{count} unread",
+  log: "Conversation with {name}",
+  earlier: "Show earlier messages",
+  loading: "Loading…",
+  latest: "Jump to latest",
+  starters: "Suggestions",
+
+  you: "You",
+  human: "You are talking to a person",
+  typing: "{name} is typing",
+  still_working: "Still working on it…",
+  answered: "{name} says: {text}",
+  answer_stopped: "You stopped this answer.",
+  stopped: "This answer was stopped.",
+  retry: "Try again",
+  edit: "Edit",
+  discard: "Discard",
+  sources: "Sources",
+  code: "Code",
+  table: "Table",
+  image: "Image",
+  done: "Done",
+  to_do: "To do",
+  copy: "Copy",
+  copy_answer: "Copy answer",
+  copied: "Copied",
+
+  rate: "Rate this answer",
+  up: "Good answer",
+  down: "Bad answer",
+  comment_up: "What was good about it?",
+  comment_down: "What was wrong with it?",
+  comment_optional: "Optional",
+  comment_send: "Send feedback",
+  comment_close: "No comment",
+  thanks: "Thank you for your feedback.",
+  taken_back: "Your rating was removed.",
+  taken_back_here: "Your rating was removed here, but this agent's vendor may keep its copy.",
+  vote_failed: "Your rating could not be saved, so it was taken back.",
+
+  connecting: "Connecting…",
+  reconnecting: "Reconnecting…",
+  offline: "You are offline. Messages are sent when you are back.",
+  waiting: "Waiting to send",
+  waiting_seconds: "Sending again in {seconds} s",
+  paused: "This chat is taking a break. Please come back later.",
+
+  agent_unavailable: "The assistant cannot be reached right now.",
+  agent_timeout: "The assistant took too long to answer.",
+  agent_rejected: "The assistant did not accept this message.",
+  agent_misconfigured: "The assistant is not set up correctly. The site's team has to look at it.",
+  interrupted: "The answer was cut off.",
+  answer_failed: "Something went wrong with this answer.",
+
+  rate_limited: "That was a lot of messages in a short time.",
+  answer_in_progress: "Waiting for the answer before this one.",
+  payload_too_large: "This message is too long.",
+  invalid: "This message could not be sent as it is.",
+  too_long: "{count} characters too many",
+  widget_paused: "This chat is taking a break.",
+  unreachable: "The chat cannot be reached right now.",
+  refused: "This could not be sent.",
+} as const;
+
+export type TextKey = keyof typeof en;
+export type Catalogue = Partial<Record<TextKey, string>>;
+/** Says `key` in the visitor's language. */
+export type Text = (key: TextKey, values?: Record<string, string | number>) => string;
+
+const catalogues: Record<string, Catalogue> = { en };
+
+/** Later ones of these win: English, the language, the widget's own words. */
+export function texts(locale: string, own: Readonly<Record<string, string>>): Text {
+  const language = catalogues[locale.toLowerCase()] ?? catalogues[locale.split("-")[0]!.toLowerCase()] ?? {};
+  return (key, values = {}) => {
+    const text = own[key] || language[key] || en[key];
+    return text.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+  };
+}
+
+export const isKey = (code: string): code is TextKey => Object.hasOwn(en, code);
+
+/** The words for an error code, or for `otherwise` when the code is one this version does not know. */
+export const wordsFor = (code: string | undefined, otherwise: TextKey): TextKey =>
+  code !== undefined && isKey(code) ? code : otherwise;

@@ -1,0 +1,99 @@
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { coming } from "../state";
+import { useSurroundings } from "./context";
+import { Icon } from "./icons";
+
+/** An input method sends this while a word is still being put together; such an Enter picks a word. */
+const COMPOSING = 229;
+
+export function Composer({ focus }: { focus: number }) {
+  const { chat, settings, text } = useSurroundings();
+  const [value, setValue] = useState(chat.draft);
+  const box = useRef<HTMLTextAreaElement>(null);
+  const { conversation, conversations, outbox } = chat.state;
+  const human = conversations.find(({ id }) => id === conversation)?.mode === "human";
+  const sending = outbox.some((item) => item.state === "sending" && item.conversation === conversation);
+  const busy = !human && (coming(chat.state) !== undefined || sending);
+  const tooMany = value.trim().length - settings.max_length;
+
+  useEffect(() => {
+    if (focus > 0) box.current?.focus();
+  }, [focus]);
+
+  useLayoutEffect(() => {
+    const area = box.current!;
+    area.style.height = "auto";
+    // The style sheet bounds it to five lines.
+    area.style.height = `${area.scrollHeight}px`;
+  }, [value]);
+
+  const write = (written: string) => {
+    setValue(written);
+    chat.draft = written;
+    if (written) void chat.connect();
+  };
+  const ready = value.trim() !== "" && tooMany <= 0 && !busy;
+  const send = () => {
+    if (!ready) return;
+    chat.send(value.trim());
+    write("");
+    box.current?.focus();
+  };
+  const stoppable = busy && settings.agent.stops && !sending;
+
+  return (
+    <form
+      class="composer"
+      onSubmit={(event) => {
+        event.preventDefault();
+        send();
+      }}
+    >
+      <textarea
+        ref={box}
+        rows={1}
+        value={value}
+        aria-label={text("placeholder")}
+        placeholder={text("placeholder")}
+        enterkeyhint="send"
+        aria-invalid={tooMany > 0}
+        aria-describedby={tooMany > 0 ? "too-long" : undefined}
+        onInput={(event) => write(event.currentTarget.value)}
+        onKeyDown={(event) => {
+          if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === COMPOSING)
+            return;
+          event.preventDefault();
+          send();
+        }}
+      />
+      {stoppable ? (
+        <button
+          key="stop"
+          type="button"
+          class="send"
+          aria-label={text("stop")}
+          title={text("stop")}
+          onClick={() => chat.stop()}
+        >
+          <Icon name="square" />
+        </button>
+      ) : (
+        <button
+          key="send"
+          type="submit"
+          class="send"
+          aria-label={text("send")}
+          title={text("send")}
+          disabled={!ready}
+        >
+          <Icon name="send" />
+        </button>
+      )}
+      {tooMany > 0 && (
+        <p id="too-long" class="too-long">
+          {text("too_long", { count: tooMany })}
+        </p>
+      )}
+    </form>
+  );
+}

@@ -1,0 +1,54 @@
+import { useSurroundings } from "./context";
+import { Icon, IconButton } from "./icons";
+
+interface HeaderProps {
+  /** Missing where the panel is a page of its own: there is nothing to close. */
+  onClose?: (() => void) | undefined;
+  listing: boolean;
+  onList(open: boolean): void;
+}
+
+export function Header({ onClose, listing, onList }: HeaderProps) {
+  const { chat, text, name } = useSurroundings();
+  const { conversation, conversations, messages, link } = chat.state;
+  const human = conversations.find(({ id }) => id === conversation)?.mode === "human";
+  const status = human ? text("human") : link === "connecting" ? text("connecting") : "";
+  const others = conversations.some(({ id }) => id !== conversation);
+  const unread = conversations.some((each) => each.id !== conversation && each.unread > 0);
+  return (
+    <div class="head">
+      {listing ? (
+        <IconButton icon="back" label={text("back")} onClick={() => onList(false)} />
+      ) : (
+        <span class="avatar" aria-hidden="true">
+          {human ? <Icon name="person" /> : [...name][0]?.toUpperCase()}
+        </span>
+      )}
+      <div class="head-text">
+        <h1>{listing ? text("conversations") : name}</h1>
+        {!listing && (human || text("subtitle")) && (
+          <p class={human ? "human" : ""}>{human ? status : text("subtitle")}</p>
+        )}
+      </div>
+      {!listing && others && (
+        <IconButton
+          icon="list"
+          class={unread ? "marked" : ""}
+          label={text("conversations")}
+          onClick={() => onList(true)}
+        />
+      )}
+      {(conversation !== null || messages.length > 0) && (
+        <IconButton
+          icon="compose"
+          label={text("new_conversation")}
+          onClick={() => {
+            chat.newConversation();
+            onList(false);
+          }}
+        />
+      )}
+      {onClose && <IconButton icon="close" label={text("close")} onClick={onClose} />}
+    </div>
+  );
+}

@@ -1,0 +1,148 @@
+import { useEffect, useState } from "preact/hooks";
+import { safeUrl, whereTo } from "../links";
+import { Markdown } from "../markdown";
+import type { Citation, Message } from "../protocol";
+import { isFinal, type Outgoing } from "../state";
+import { wordsFor } from "../text";
+import { useSurroundings } from "./context";
+import { AnswerActions } from "./feedback";
+import { Icon } from "./icons";
+
+const STILL_WORKING_MS = 8_000;
+
+export function Question({ text }: { text: string }) {
+  const { text: say } = useSurroundings();
+  return (
+    <div class="question">
+      <span class="hidden">{say("you")}: </span>
+      {text}
+    </div>
+  );
+}
+
+/** A question that the service has not confirmed, and why. */
+export function Unsent({ item }: { item: Outgoing }) {
+  const { chat, text } = useSurroundings();
+  const refused = item.state === "refused";
+  const words = refused || item.reason ? text(wordsFor(item.reason, "refused")) : text("waiting");
+  return (
+    <>
+      <Question text={item.text} />
+      {item.state === "sending" ? (
+        <Typing />
+      ) : (
+        <div class={refused ? "unsent bad" : "unsent"}>
+          <span>{words} </span>
+          {!refused && item.reason === "rate_limited" && <Countdown until={item.retryAt ?? 0} />}
+          <button type="button" class="link" onClick={() => chat.resend(item.id)}>
+            {text("retry")}
+          </button>
+          <button type="button" class="link" onClick={() => chat.discard(item.id)}>
+            {text("discard")}
+          </button>
+        </div>
+      )}
+    </>
+  );
+}
+
+function Countdown({ until }: { until: number }) {
+  const { text } = useSurroundings();
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), 1_000);
+    return () => clearInterval(timer);
+  }, []);
+  return <span>{text("waiting_seconds", { seconds: Math.max(0, Math.ceil((until - now) / 1000)) })} </span>;
+}
+
+/** Dots at once, and words when it takes long. */
+export function Typing() {
+  const { text, name } = useSurroundings();
+  const [long, setLong] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setLong(true), STILL_WORKING_MS);
+    return () => clearTimeout(timer);
+  }, []);
+  return (
+    <div class="typing">
+      <span class="dots" role="img" aria-label={text("typing", { name })}>
+        <i />
+        <i />
+        <i />
+      </span>
+      {long && <span class="note">{text("still_working")}</span>}
+    </div>
+  );
+}
+
+function Sources({ citations }: { citations: readonly Citation[] }) {
+  const { text } = useSurroundings();
+  if (!citations.length) return null;
+  return (
+    <div class="sources">
+      <span>{text("sources")}</span>
+      <ol>
+        {citations.map(({ title, url }, i) => {
+          const link = safeUrl(url);
+          return (
+            <li key={i}>
+              {link ? (
+                <a href={link.href} target="_blank" rel="noopener noreferrer nofollow">
+                  {title || whereTo(link)}
+                </a>
+              ) : (
+                title || url
+              )}
+              {link && title && <small> {whereTo(link)}</small>}
+            </li>
+          );
+        })}
+      </ol>
+    </div>
+  );
+}
+
+interface AnswerProps {
+  message: Message;
+  /** Only the last answer can be asked for again. */
+  last: boolean;
+  human: boolean;
+}
+
+/** What the agent, a person or the service said. */
+export function Answer({ message, last, human }: AnswerProps) {
+  const { chat, text } = useSurroundings();
+  const { role, status, error } = message;
+  const mine = chat.state.stopped.includes(message.id);
+  if (role === "system") return <p class="system">{message.text}</p>;
+  if (!isFinal(message) && !message.text) return human ? null : <Typing />;
+  // A person has the conversation, or the visitor tried again: nothing to see.
+  if (!message.text && (status === "completed" || (status === "stopped" && !(mine && last)))) return null;
+  if (!message.text && status === "failed" && !last) return null;
+
+  const trouble =
+    status === "failed"
+      ? text(wordsFor(error?.code, "answer_failed"))
+      : status === "stopped"
+        ? text(mine ? "answer_stopped" : "stopped")
+        : "";
+  return (
+    <div class={`answer ${role}`} data-status={status}>
+      {message.text && <Markdown text={message.text} finished={isFinal(message)} breaks={role === "human"} />}
+      {isFinal(message) && <Sources citations={message.citations} />}
+      {trouble && (
+        <div class={status === "failed" ? "trouble bad" : "trouble"}>
+          {status === "failed" && <Icon name="alert" />}
+          <span>{trouble}</span>
+          {last && role === "agent" && (
+            <button type="button" class="link" onClick={() => chat.retry(message.id)}>
+              {text("retry")}
+            </button>
+          )}
+        </div>
+      )}
+      {isFinal(message) && message.text && <AnswerActions message={message} />}
+    </div>
+  );
+}
