@@ -13,7 +13,7 @@ Ids = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Citation:
-    """A source the answer names. `url` is http or https, or empty where the source has no address."""
+    """A source the answer names. `url` is http(s), or empty where the source has no address."""
 
     title: str
     url: str = ""
@@ -93,9 +93,7 @@ class Ended:
     finish: Finish
 
 
-ProviderEvent = (
-    Text | Rewritten | Cited | Sending | Learned | HumanHas | HumanSaid | Ended
-)
+ProviderEvent = Text | Rewritten | Cited | Sending | Learned | HumanHas | HumanSaid | Ended
 
 
 # --- turn → hub → sockets -------------------------------------------------------------------------

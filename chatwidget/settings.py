@@ -4,6 +4,7 @@ Without any environment the service runs on SQLite and the in-memory channel lay
 """
 
 import secrets
+import warnings
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -67,7 +68,7 @@ if TRUSTED_PROXIES:
 INSTALLED_APPS = [
     "chatwidget",
     "feedback",
-    "django.contrib.admin",
+    "chatwidget.site.OperatorAdminConfig",  # django.contrib.admin with our front page
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -188,7 +189,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["chatwidget.tokens.VisitorAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["chatwidget.tokens.IsVisitor"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["chatwidget.problems.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["chatwidget.parsers.StrictJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "chatwidget.problems.handle",
     "UNAUTHENTICATED_USER": None,
@@ -219,6 +220,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"] if CHECKOUT else []
 # served from where they lie.
 COLLECTED = (STATIC_ROOT / "staticfiles.json").exists()
 WHITENOISE_USE_FINDERS = not COLLECTED
+warnings.filterwarnings("ignore", "No directory at", UserWarning)  # whitenoise, before it is made
 WHITENOISE_AUTOREFRESH = DEBUG
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

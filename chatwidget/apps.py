@@ -1,0 +1,23 @@
+"""The chat's Django application."""
+
+from django.apps import AppConfig
+
+
+class ChatConfig(AppConfig):
+    """Agents, widgets, visitors, conversations, messages."""
+
+    name = "chatwidget"
+    verbose_name = "Chat"
+
+    def ready(self) -> None:
+        """Register system checks and background jobs."""
+        from . import checks, erasure, jobs, people, process  # noqa: F401 (checks register)
+
+        async def recover() -> bool:
+            return await process.running().runner.recover()
+
+        jobs.register("recover turns", every_s=1.0, run=recover)
+        jobs.register("follow people", every_s=1.0, run=people.follow)
+        jobs.register("erase upstream", every_s=30.0, run=erasure.erase_upstream)
+        jobs.register("apply retention", every_s=3600.0, run=erasure.apply_retention)
+        jobs.register("expire tokens", every_s=3600.0, run=erasure.expire_tokens)
