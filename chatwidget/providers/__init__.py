@@ -1,0 +1,26 @@
+"""The providers, one line each. A new vendor is a module and a line here."""
+
+from ..errors import UnknownProvider
+from .base import Provider, Setup
+from .demo import Demo
+from .openai import OpenAI
+from .raia import Raia
+
+PROVIDERS: dict[str, type[Provider]] = {
+    "raia": Raia,
+    "openai": OpenAI,
+    "demo": Demo,
+}
+
+
+def provider_class(key: str) -> type[Provider]:
+    """Return the adapter class for a provider key. Raises UnknownProvider."""
+    try:
+        return PROVIDERS[key]
+    except KeyError:
+        raise UnknownProvider(
+            f"there is no provider {key!r}; there are {', '.join(PROVIDERS)}"
+        ) from None
+
+
+__all__ = ["PROVIDERS", "Provider", "Setup", "provider_class"]

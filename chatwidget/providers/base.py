@@ -1,0 +1,280 @@
+"""The seam to a vendor: what an adapter declares, is asked, and says. No I/O in here.
+
+An adapter is written as a *flow*: a generator that yields what should happen next and is sent what
+came of it. `drive.py` does the network; an adapter only reads like the vendor's page.
+
+    yields Call(…)          is sent a Reply (statuses outside `accept` are raised into the flow)
+    yields Stream(…)        each server-sent event goes to its `on_event`; resumes at the end
+    yields Pause(seconds)   resumes after the wait
+    yields a ProviderEvent  resumes when it has been handled: what must be stored is stored
+
+Errors of the network and of HTTP are raised at the `yield` as a ProviderError; a flow that can do
+something about one catches it there.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from ..errors import (
+    Broken,
+    Misconfigured,
+    ProviderError,
+    RateLimited,
+    Rejected,
+    TimedOut,
+    Unavailable,
+    Unsupported,
+)
+from ..events import ProviderEvent
+
+JSON = Any
+"""A decoded JSON value, straight from a vendor: trust nothing about it."""
+
+
+# --- what an adapter yields -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request below the base URL. Statuses in `accept` come back, others are raised."""
+
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    json: JSON = None
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    accept: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a Call. `data` is the decoded JSON body, None where there is none."""
+
+    status: int
+    data: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """One server-sent event: its type (`message` unless named) and its data lines, joined."""
+
+    event: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A request whose answer is server-sent events, each handed to `on_event` as it comes."""
+
+    call: Call
+    on_event: Callable[[ServerEvent], Iterable[ProviderEvent]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait before going on."""
+
+    seconds: float
+
+
+Step = Call | Stream | Pause | ProviderEvent
+Flow = Generator[Step, Any, None]
+
+
+# --- what an adapter is given ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """An agent's settings, opened for use. Its representation never shows a credential."""
+
+    base_url: str = ""
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """Upstream ids stored so far, by the vendor's own names for them."""
+
+    visitor: Mapping[str, str] = field(default_factory=dict)
+    conversation: Mapping[str, str] = field(default_factory=dict)
+    answer: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """An earlier message of the conversation, as a language model wants it."""
+
+    role: Literal["visitor", "agent", "human"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One question to answer, or, where `sent_before`, to find the answer of."""
+
+    visitor: str
+    conversation: str
+    text: str = field(repr=False)
+    title: str = ""
+    history: tuple[Past, ...] = field(default=(), repr=False)
+    known: Known = Known()
+    sent_before: bool = False
+    """The question may have gone out already: it must not be sent again."""
+    human: bool = False
+    """A person had the conversation when last heard."""
+    other_questions: frozenset[str] = frozenset()
+    """Upstream ids of the conversation's other questions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rating:
+    """The visitor's last word on an answer. `vote` is None where there is none any more."""
+
+    question: str = field(repr=False)
+    answer: str = field(repr=False)
+    vote: Literal["up", "down"] | None
+    comment: str = field(default="", repr=False)
+    reasons: tuple[str, ...] = ()
+    """The labels of the chosen reasons."""
+    answer_id: str = ""
+    known: Known = Known()
+
+
+# --- what an adapter declares ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One setting of a provider, as the admin and `create_agent` ask for it."""
+
+    name: str
+    label: str
+    help: str = ""
+    required: bool = False
+    kind: Literal["text", "number", "choice", "long"] = "text"
+    default: str | float = ""
+    choices: tuple[str, ...] = ()
+
+
+DEADLINES = (
+    Field(name="connect_s", label="Connect within (s)", kind="number", default=5.0),
+    Field(name="idle_s", label="Longest silence of a stream (s)", kind="number", default=30.0),
+    Field(name="total_s", label="Whole answer within (s)", kind="number", default=300.0),
+)
+
+
+class Provider(ABC):
+    """The adapter of one vendor: one instance per flow, so it may remember."""
+
+    label: ClassVar[str]
+    """The vendor's name, for people."""
+    default_base_url: ClassVar[str] = ""
+    """Where the vendor answers unless the operator says otherwise; empty: there is no default."""
+    needs_base_url: ClassVar[bool] = True
+    """The vendor is reached over the network."""
+    credential_fields: ClassVar[tuple[Field, ...]] = ()
+    option_fields: ClassVar[tuple[Field, ...]] = ()
+
+    streams: ClassVar[bool] = False
+    """Answers come piece by piece; otherwise whole."""
+    takes_votes: ClassVar[bool] = False
+    """A vote can be brought to the vendor; otherwise feedback stays here."""
+    clears_votes: ClassVar[bool] = False
+    """A vote can be taken back at the vendor."""
+    takes_comments: ClassVar[bool] = False
+    """A comment can be brought to the vendor, together with its vote."""
+    comment_limit: ClassVar[int | None] = None
+    """The longest comment the vendor takes, in characters."""
+    has_humans: ClassVar[bool] = False
+    """A person can take over; `follow` reads what they say."""
+    resumes: ClassVar[bool] = False
+    """A question once sent can be asked after again, by stored ids or by looking it up."""
+    stops_upstream: ClassVar[bool] = False
+    """Stopping also ends the work at the vendor; otherwise we only stop listening."""
+    erases: ClassVar[bool] = False
+    """The vendor can be asked to erase a visitor; `erase` does it."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+
+    @abstractmethod
+    def answer(self, ask: Ask) -> Flow:
+        """Send the question unless it was sent before, and tell of the answer to its end."""
+
+    def follow(self, ask: Ask) -> Flow:
+        """Tell who has the conversation, and what a person has said in it so far."""
+        raise Unsupported(f"{self.label} has no human replies")
+        yield
+
+    def rate(self, rating: Rating) -> Flow:
+        """Make `rating` what the vendor holds about that answer. Raises Unsupported."""
+        raise Unsupported(f"{self.label} takes no feedback")
+        yield
+
+    def erase(self, ids: Mapping[str, str]) -> Flow:
+        """Have the vendor erase the user with these upstream ids."""
+        raise Unsupported(f"{self.label} cannot be asked to erase")
+        yield
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of every call: the key, usually."""
+        return {}
+
+    def error(self, reply: Reply, retry_after_s: float | None) -> ProviderError:
+        """Return the error that a status outside `accept` means, in the vendor's words if safe."""
+        status = reply.status
+        where: dict[str, Any] = {"provider": self.label, "status": status}
+        if status == 429:
+            return RateLimited(f"HTTP 429 from {self.label}", retry_after_s=retry_after_s, **where)
+        if status in (401, 403):
+            words = self.vendor_words(reply.data)
+            return Misconfigured(f"{self.label} refuses the key (HTTP {status}){words}", **where)
+        if 300 <= status < 400:
+            return Misconfigured(f"{self.label} redirects elsewhere (HTTP {status})", **where)
+        if status in (408, 504):
+            return TimedOut(f"HTTP {status} from {self.label}", **where)
+        if status >= 500:
+            return Unavailable(
+                f"HTTP {status} from {self.label}", retry_after_s=retry_after_s, **where
+            )
+        return Rejected(f"{self.label} refuses the request (HTTP {status})", **where)
+
+    def vendor_words(self, data: JSON) -> str:
+        """Return the vendor's own message, short and without our key, for the operator."""
+        error = data.get("error", data) if isinstance(data, dict) else data
+        message = error.get("message") if isinstance(error, dict) else error
+        if not isinstance(message, str) or not message:
+            return ""
+        for secret in self.setup.credentials.values():
+            message = message.replace(secret, "…") if secret else message
+        return f": {message[:200]}"
+
+    def broken(self, what: str) -> Broken:
+        """Return the error for an answer outside the vendor's contract."""
+        return Broken(f"{self.label}: {what}", provider=self.label)
+
+    def option(self, name: str) -> str:
+        """Return an option as text, its default where it is not set."""
+        return str(self._value(name))
+
+    def number(self, name: str) -> float:
+        """Return an option as a number, its default where it is not set or makes no sense."""
+        try:
+            return float(str(self._value(name)))
+        except ValueError:
+            return float(str(self._field(name).default))
+
+    def _value(self, name: str) -> object:
+        value = self.setup.options.get(name, "")
+        return value if value not in ("", None) else self._field(name).default
+
+    def _field(self, name: str) -> Field:
+        return next(one for one in [*self.option_fields, *DEADLINES] if one.name == name)
+
+    @property
+    def base_url(self) -> str:
+        return (self.setup.base_url or self.default_base_url).rstrip("/")

@@ -1,0 +1,184 @@
+"""Carry out an adapter's flow: the only I/O there is with a vendor.
+
+Every wait has an end: connecting, the silence of a stream, the whole. Every body has a size.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from ..errors import ProviderError, TimedOut
+from ..events import Ended, ProviderEvent, Rewritten, Text
+from .base import Call, Flow, Pause, Provider, Reply, Stream
+from .http import mapped_errors
+from .sse import EventReader
+
+MAX_BODY_BYTES = 2 * 1024 * 1024
+MAX_STREAM_BYTES = 64 * 1024 * 1024
+LINGER_S = 0.05
+
+Sink = Callable[[Sequence[ProviderEvent]], Awaitable[None]]
+"""Handles events in order; what must be stored is stored when it returns."""
+
+
+async def drive(
+    provider: Provider, flow: Flow, http: httpx.AsyncClient, sink: Sink | None = None
+) -> None:
+    """Run `flow` to its end. All events that came in one read go to `sink` as one batch.
+
+    Raises ProviderError as the flow leaves it; TimedOut when `total_s` is over.
+    """
+    try:
+        async with asyncio.timeout(provider.number("total_s")):
+            await _steps(provider, flow, http, sink or _ignore)
+    except TimeoutError:
+        raise TimedOut(
+            f"{provider.label} took longer than {provider.number('total_s'):g} s",
+            provider=provider.label,
+        ) from None
+    finally:
+        flow.close()
+
+
+async def _ignore(events: Sequence[ProviderEvent]) -> None:
+    """The sink of a flow that has nothing to tell."""
+
+
+async def _steps(provider: Provider, flow: Flow, http: httpx.AsyncClient, sink: Sink) -> None:
+    sent: Any = None
+    error: ProviderError | None = None
+    while True:
+        try:
+            step = flow.throw(error) if error else flow.send(sent)
+        except StopIteration:
+            return
+        sent = error = None
+        try:
+            match step:
+                case Call():
+                    sent = await _fetch(provider, step, http)
+                case Stream():
+                    await _listen(provider, step, http, sink)
+                case Pause():
+                    await asyncio.sleep(step.seconds)
+                case _:
+                    await sink([step])
+        except ProviderError as raised:
+            error = raised
+
+
+def _request(provider: Provider, call: Call, http: httpx.AsyncClient) -> httpx.Request:
+    """Build the request. Compression is declined: what comes is what is counted."""
+    return http.build_request(
+        call.method,
+        provider.base_url + call.path,
+        json=call.json,
+        params=dict(call.query) or None,
+        headers={"Accept-Encoding": "identity", **provider.headers(), **call.headers},
+        timeout=httpx.Timeout(provider.number("idle_s"), connect=provider.number("connect_s")),
+    )
+
+
+async def _fetch(provider: Provider, call: Call, http: httpx.AsyncClient) -> Reply:
+    with mapped_errors(provider.label):
+        response = await http.send(_request(provider, call, http), stream=True)
+        try:
+            return await _reply(provider, call, response)
+        finally:
+            await response.aclose()
+
+
+async def _reply(provider: Provider, call: Call, response: httpx.Response) -> Reply:
+    """Read a whole answer. Raises what the adapter says its status means."""
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise provider.broken(f"an answer of more than {MAX_BODY_BYTES} bytes")
+    reply = Reply(response.status_code, _decoded(bytes(body)))
+    if 200 <= reply.status < 300:
+        if body and reply.data is None:
+            raise provider.broken("an answer that is not JSON")
+        return reply
+    if reply.status in call.accept:
+        return reply
+    raise provider.error(reply, _retry_after_s(response.headers))
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return json.loads(body) if body else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _retry_after_s(headers: httpx.Headers) -> float | None:
+    """Return Retry-After in seconds, written as a number or a date (RFC 9110, 10.2.3)."""
+    value = headers.get("retry-after", "")
+    if value.isdigit():
+        return float(value[:9])
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+
+
+async def _listen(provider: Provider, stream: Stream, http: httpx.AsyncClient, sink: Sink) -> None:
+    """Hand each event to the adapter, and what it says, batch by batch, to the sink."""
+    idle_s = provider.number("idle_s")
+    loop = asyncio.get_running_loop()
+    try:
+        with mapped_errors(provider.label):
+            async with asyncio.timeout(idle_s) as silence:
+                response = await http.send(_request(provider, stream.call, http), stream=True)
+                try:
+                    await _check_stream(provider, stream.call, response)
+                    reader, size, chunks = EventReader(), 0, response.aiter_raw()
+                    async for chunk in chunks:
+                        size += len(chunk)
+                        if size > MAX_STREAM_BYTES:
+                            raise provider.broken(f"a stream of more than {MAX_STREAM_BYTES} bytes")
+                        batch = [
+                            said for event in reader.feed(chunk) for said in stream.on_event(event)
+                        ]
+                        if not batch:
+                            continue
+                        await sink(batch)
+                        if any(isinstance(said, Ended) for said in batch):
+                            await _linger(chunks)
+                            return
+                        if any(isinstance(said, Text | Rewritten) for said in batch):
+                            silence.reschedule(loop.time() + idle_s)  # heartbeats do not count
+                finally:
+                    await response.aclose()
+    except TimeoutError:
+        raise TimedOut(
+            f"{provider.label} was silent for {idle_s:g} s", provider=provider.label
+        ) from None
+
+
+async def _check_stream(provider: Provider, call: Call, response: httpx.Response) -> None:
+    if response.status_code != 200:
+        await _reply(provider, call, response)  # raises; a 2xx other than 200 is no stream either
+        raise provider.broken(f"HTTP {response.status_code} instead of a stream")
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "text/event-stream":
+        raise provider.broken("an answer that is no event stream")
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise provider.broken("a compressed stream, which was declined")
+
+
+async def _linger(chunks: AsyncIterator[bytes]) -> None:
+    """Read the last bytes behind the end, so that the connection can be used again."""
+    try:
+        async with asyncio.timeout(LINGER_S):
+            async for _ in chunks:
+                pass
+    except TimeoutError:
+        pass

@@ -1,0 +1,128 @@
+"""Any server with OpenAI's chat-completions interface, streamed.
+
+POST {base_url}/chat/completions with `stream: true`, key in `Authorization: Bearer`. Each `data:`
+line is one chunk; text is in `choices[0].delta.content`. The last chunk of a choice has a
+`finish_reason`, and the stream ends with `data: [DONE]`. A stream that closes before either is
+cut. The interface keeps no conversation: its history goes along with every question, and a
+broken stream cannot be taken up again.
+
+Source: OpenAI API reference, "Chat completions" and "Streaming"; widely implemented by others,
+who leave out what they do not have, so nothing beyond the above is relied on.
+"""
+
+import json
+from collections.abc import Iterator
+
+from ..errors import Interrupted, ProviderError, Unavailable
+from ..events import Ended, Finish, ProviderEvent, Sending, Text
+from .base import DEADLINES, JSON, Ask, Call, Field, Flow, Provider, ServerEvent, Stream
+
+FINISH = {
+    "stop": Finish.COMPLETE,
+    "length": Finish.TRUNCATED,
+    "content_filter": Finish.REFUSED,
+}
+ROLES = {"visitor": "user", "agent": "assistant", "human": "assistant"}
+
+
+class OpenAI(Provider):
+    """Chat completions of one model."""
+
+    label = "OpenAI-compatible"
+    default_base_url = "https://api.openai.com/v1"
+    credential_fields = (
+        Field(name="api_key", label="API key", help="Local servers often need none."),
+    )
+    option_fields = (
+        Field(name="model", label="Model", required=True),
+        Field(name="system_prompt", label="System prompt", kind="long"),
+        Field(
+            name="history_messages",
+            label="Earlier messages sent along",
+            kind="number",
+            default=20.0,
+        ),
+        Field(
+            name="history_chars",
+            label="Earlier text sent along (characters)",
+            kind="number",
+            default=24_000.0,
+        ),
+        *DEADLINES,
+    )
+    streams = True
+    stops_upstream = True  # closing the connection ends the generation
+
+    finish: Finish | None = None
+    """What the last chunk said; `[DONE]` or the end of the stream may follow it."""
+
+    def headers(self) -> dict[str, str]:
+        key = self.setup.credentials.get("api_key")
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    def answer(self, ask: Ask) -> Flow:
+        """One request, one stream."""
+        if ask.sent_before:
+            raise Interrupted("the answer was under way when its process ended")
+        yield Sending()
+        yield Stream(
+            Call(
+                method="POST",
+                path="/chat/completions",
+                json={
+                    "model": self.option("model"),
+                    "messages": self._messages(ask),
+                    "stream": True,
+                },
+                headers={"Accept": "text/event-stream"},
+            ),
+            self.chunk,
+        )
+        # Here no [DONE] came, else the stream would not have been read to its end.
+        if self.finish is None:
+            raise Interrupted("the stream ended before the answer did", provider=self.label)
+        yield Ended(self.finish)
+
+    def chunk(self, event: ServerEvent) -> Iterator[ProviderEvent]:
+        """Read one chunk. Raises Unavailable for an error inside the stream."""
+        if event.data == "[DONE]":
+            yield Ended(self.finish or Finish.COMPLETE)
+            return
+        chunk = self._decoded(event.data)
+        if chunk.get("error"):
+            raise self._error_in_stream(chunk)
+        for choice in chunk.get("choices") or ():  # usage comes in a chunk without choices
+            if content := (choice.get("delta") or {}).get("content"):
+                yield Text(str(content))
+            if reason := choice.get("finish_reason"):
+                # A reason we do not know (tool_calls, say) is no complete answer.
+                self.finish = FINISH.get(reason, Finish.TRUNCATED)
+
+    def _decoded(self, data: str) -> dict[str, JSON]:
+        try:
+            chunk = json.loads(data)
+        except (ValueError, RecursionError):
+            raise self.broken("a chunk that is not JSON") from None
+        if not isinstance(chunk, dict):
+            raise self.broken("a chunk that is no object")
+        return chunk
+
+    def _error_in_stream(self, chunk: dict[str, JSON]) -> ProviderError:
+        return Unavailable(f"{self.label} broke off{self.vendor_words(chunk)}", provider=self.label)
+
+    def _messages(self, ask: Ask) -> list[dict[str, str]]:
+        """The system prompt, as much of the newest history as its bounds allow, the question."""
+        room = int(self.number("history_chars"))
+        kept: list[dict[str, str]] = []
+        newest = ask.history[-int(self.number("history_messages")) :]
+        for past in reversed(newest if self.number("history_messages") >= 1 else ()):
+            room -= len(past.text)
+            if room < 0:
+                break
+            kept.insert(0, {"role": ROLES[past.role], "content": past.text})
+        system = self.option("system_prompt")
+        return [
+            *([{"role": "system", "content": system}] if system else []),
+            *kept,
+            {"role": "user", "content": ask.text},
+        ]

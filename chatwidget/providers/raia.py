@@ -1,0 +1,302 @@
+"""raia AI Agent API: asked asynchronously, polled, with people who can step in.
+
+Source: the vendor's published OpenAPI document (July 2026) and docs.raiaai.com; docs/providers/
+raia.md tells which facts are inferred. `Agent-Secret-Key` on every call; a bad key gives 403.
+
+A turn: the visitor becomes a *user* (by `fkId`, our visitor id), the user gets a *conversation*,
+the question is sent asynchronously, and `response-on` is polled until it is `completed` or
+`failed`. There is no streaming and no idempotency key: a send whose fate is unknown is looked up
+in the message list, never repeated.
+"""
+
+import re
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from ..errors import ProviderError, Rejected, TimedOut, Unavailable, Unsupported
+from ..events import Citation, Cited, Ended, Finish, HumanHas, HumanSaid, Learned, Sending, Text
+from .base import DEADLINES, JSON, Ask, Call, Field, Flow, Pause, Provider, Rating, Reply
+
+# The newest document says pending, completed, failed; an older release note the other two.
+COMPLETED, FAILED = {"completed"}, {"failed", "error"}
+# Left-overs of the vendor's retrieval, such as 【2:file:6†L1-L8】.
+MARKER = re.compile(r"\s?【[^【】\n]{0,200}†[^【】\n]{0,200}】")
+# The mode is read again after this many polls without an answer.
+POLLS_PER_MODE_CHECK = 3
+
+Steps = Generator[Any, Any, Any]
+
+
+class Raia(Provider):
+    """One agent, named by its key."""
+
+    label = "raia"
+    default_base_url = "https://api.raia2.com"
+    credential_fields = (
+        Field(
+            name="secret_key",
+            label="Agent secret key",
+            required=True,
+            help="In raia: the agent's skills, API.",
+        ),
+    )
+    option_fields = (
+        Field(
+            name="feedback_message",
+            label="A vote names",
+            kind="choice",
+            choices=("answer", "question"),
+            default="answer",
+            help="Which message's id a vote carries. Not documented by raia; `answer` is inferred.",
+        ),
+        Field(name="poll_first_s", label="First poll after (s)", kind="number", default=0.7),
+        Field(name="poll_growth", label="Each wait grows by", kind="number", default=1.5),
+        Field(name="poll_longest_s", label="Longest wait (s)", kind="number", default=3.0),
+        *(
+            field
+            if field.name != "total_s"
+            else Field(name="total_s", label=field.label, kind="number", default=120.0)
+            for field in DEADLINES
+        ),
+    )
+    takes_votes = True
+    clears_votes = False  # `voteType` is required and knows up and down only
+    takes_comments = True
+    has_humans = True
+    resumes = True
+    erases = True
+
+    def headers(self) -> dict[str, str]:
+        return {"Agent-Secret-Key": self.setup.credentials.get("secret_key", "")}
+
+    # --- a turn -----------------------------------------------------------------------------------
+
+    def answer(self, ask: Ask) -> Flow:
+        """User, conversation, send, poll."""
+        user = ask.known.visitor.get("user") or (yield from self._user(ask))
+        conversation = ask.known.conversation.get("conversation") or (
+            yield from self._conversation(ask, user)
+        )
+        question = ask.known.answer.get("question") or (
+            yield from self._question(ask, conversation)
+        )
+        if ask.human and (yield from self._is_manual(conversation)):
+            yield Ended(Finish.HUMAN)
+            return
+        if ask.human:
+            yield HumanHas(False)
+        message = yield from self._poll(conversation, question)
+        if message is None:
+            yield HumanHas(True)
+            yield Ended(Finish.HUMAN)
+            return
+        yield Learned(answer_id=self._id(message))
+        yield Text(clean(message.get("message")))
+        yield Cited(tuple(self._citations(message)))
+        yield Ended(Finish.COMPLETE)
+
+    def _user(self, ask: Ask) -> Steps:
+        """Find or make the user. Two first messages can race: 400 means that one exists."""
+        create = Call(
+            method="POST",
+            path="/external/users",
+            json={"fkId": ask.visitor, "firstName": "Website", "lastName": "Visitor"},
+            accept=(400,),
+        )
+        search = Call(
+            method="GET",
+            path="/external/users/search",
+            query={"fkId": ask.visitor},
+            accept=(404,),
+        )
+        found: Reply = yield search
+        if found.status == 404:
+            made: Reply = yield create
+            if made.status == 400:
+                found = yield search
+                if found.status == 404:
+                    raise Rejected(f"{self.label} refuses to make a user", provider=self.label)
+            else:
+                found = made
+        data = found.data.get("user", found.data) if isinstance(found.data, dict) else None
+        user = self._id(data)
+        yield Learned(visitor={"user": user})
+        return user
+
+    def _conversation(self, ask: Ask, user: str) -> Steps:
+        made: Reply = yield Call(
+            method="POST",
+            path="/external/conversations",
+            json={"conversationUserId": user, "title": (ask.title or "Website chat")[:255]},
+        )
+        conversation = self._id(made.data)
+        yield Learned(conversation={"conversation": conversation})
+        return conversation
+
+    def _question(self, ask: Ask, conversation: str) -> Steps:
+        """Send the question once; if that may have happened already, look for it instead."""
+        if ask.sent_before:
+            question = yield from self._look_up(ask, conversation)
+            if not question:
+                raise Unavailable(
+                    "it is not known whether the question reached raia", provider=self.label
+                )
+        else:
+            yield Sending()
+            try:
+                sent: Reply = yield Call(
+                    method="POST",
+                    path=f"{self._path(conversation)}/messages/async",
+                    json={"message": ask.text},
+                )
+            except (Unavailable, TimedOut) as lost:
+                question = yield from self._look_up(ask, conversation, after=lost)
+                if not question:
+                    raise
+            else:
+                question = self._question_id(sent.data)
+        yield Learned(answer={"question": question})
+        return question
+
+    def _question_id(self, message: JSON) -> str:
+        """The id to poll by: documented vaguely, so both readings are served."""
+        own = self._id(message)
+        if message.get("senderRole") == "conversation_user":
+            return own
+        return str(message.get("conversationMessageId") or own)
+
+    def _look_up(self, ask: Ask, conversation: str, *, after: ProviderError | None = None) -> Steps:
+        """Return the id of the newest message of ours with this text, or "" if there is none."""
+        for wait in (0.0, 1.0):
+            yield Pause(wait)
+            try:
+                messages = yield from self._messages(conversation, order="DESC")
+            except ProviderError:
+                if after is None:
+                    raise
+                continue  # the error that brought us here is the one to tell
+            for message in messages:
+                if (
+                    message.get("senderRole") == "conversation_user"
+                    and message.get("message") == ask.text
+                    and message.get("id") not in ask.other_questions
+                ):
+                    return self._id(message)
+        return ""
+
+    def _poll(self, conversation: str, question: str) -> Steps:
+        """Return the answer, or None when a person has taken the conversation."""
+        path = f"{self._path(conversation)}/messages/{quote(question, safe='')}"
+        for polls, wait in enumerate(self._waits(), start=1):
+            yield Pause(wait)
+            reply: Reply = yield Call(method="GET", path=f"{path}/response-on")
+            data = reply.data if isinstance(reply.data, dict) else {}
+            status = data.get("status")
+            if status in COMPLETED and isinstance(data.get("message"), dict):
+                return data["message"]
+            if status in FAILED:
+                raise Unavailable(
+                    "raia says that the answer failed", provider=self.label, status=reply.status
+                )
+            if polls % POLLS_PER_MODE_CHECK == 0 and (yield from self._is_manual(conversation)):
+                return None
+        raise AssertionError("the waits do not end")
+
+    def _waits(self) -> Iterator[float]:
+        """The seconds before each poll: growing, up to a longest."""
+        wait, longest = self.number("poll_first_s"), self.number("poll_longest_s")
+        while True:
+            yield min(wait, longest)
+            wait *= max(1.0, self.number("poll_growth"))
+
+    # --- people -----------------------------------------------------------------------------------
+
+    def follow(self, ask: Ask) -> Flow:
+        """Read the mode, and every human message there is; the caller knows which are new."""
+        conversation = ask.known.conversation.get("conversation")
+        if not conversation:
+            return
+        manual = yield from self._is_manual(conversation)
+        for message in (yield from self._messages(conversation, order="ASC")):
+            if message.get("senderRole") == "manual_assistant":
+                yield HumanSaid(id=self._id(message), text=clean(message.get("message")))
+        yield HumanHas(manual)
+
+    def _is_manual(self, conversation: str) -> Steps:
+        reply: Reply = yield Call(method="GET", path=self._path(conversation))
+        return isinstance(reply.data, dict) and reply.data.get("mode") == "manual"
+
+    def _messages(self, conversation: str, *, order: str) -> Steps:
+        reply: Reply = yield Call(
+            method="GET",
+            path=f"{self._path(conversation)}/messages",
+            query={"orderDirection": order, "shouldIncludeFeedbacks": "false"},
+        )
+        messages = reply.data.get("messages") if isinstance(reply.data, dict) else None
+        if not isinstance(messages, list):
+            raise self.broken("a message list without messages")
+        return [message for message in messages if isinstance(message, dict)]
+
+    # --- rating -----------------------------------------------------------------------------------
+
+    def rate(self, rating: Rating) -> Flow:
+        """Create or update the vote of this user on this answer; always the whole of it."""
+        if rating.vote is None:
+            raise Unsupported("raia cannot take back a vote")
+        comment = "\n\n".join(filter(None, [", ".join(rating.reasons), rating.comment]))
+        named = self.option("feedback_message")
+        message = rating.known.answer.get("question", "") if named == "question" else ""
+        yield Call(
+            method="POST",
+            path="/external/conversation-message-feedbacks",
+            json={
+                "conversationMessageId": message or rating.answer_id,
+                "userId": rating.known.visitor.get("user", ""),
+                "voteType": rating.vote,
+                "question": rating.question,
+                "answer": rating.answer,
+                "comment": comment,
+            },
+        )
+
+    # --- erasing ----------------------------------------------------------------------------------
+
+    def erase(self, ids: Mapping[str, str]) -> Flow:
+        """Delete all of the user's conversations, then the user. What is gone already is fine."""
+        user = ids.get("user")
+        if not user:
+            return
+        yield Call(
+            method="DELETE",
+            path="/external/conversations",
+            json={"conversationUserId": user},
+            accept=(404,),
+        )
+        yield Call(method="DELETE", path=f"/external/users/{quote(user, safe='')}", accept=(404,))
+
+    # --- content ----------------------------------------------------------------------------------
+
+    def _path(self, conversation: str) -> str:
+        return f"/external/conversations/{quote(conversation, safe='')}"
+
+    def _id(self, value: JSON) -> str:
+        if not isinstance(value, dict) or not isinstance(value.get("id"), str) or not value["id"]:
+            raise self.broken("an object without an id")
+        return str(value["id"])
+
+    def _citations(self, message: Mapping[str, JSON]) -> Iterator[Citation]:
+        full = message.get("fullAIResponse")
+        full = full if isinstance(full, dict) else {}
+        for one in full.get("urlCitations") or ():
+            url = str(one.get("url") or "") if isinstance(one, dict) else ""
+            if urlsplit(url).scheme in ("http", "https"):
+                yield Citation(title=str(one.get("title") or url), url=url)
+        for one in full.get("fileCitations") or ():  # files have no address
+            if isinstance(one, dict) and one.get("filename"):
+                yield Citation(title=str(one["filename"]))
+
+
+def clean(text: JSON) -> str:
+    """Return a message's text without left-over markers."""
+    return MARKER.sub("", text) if isinstance(text, str) else ""
