@@ -1,0 +1,295 @@
+"""What the database knows of running turns: every step is a compare-and-set on the lease.
+
+A turn is claimed by writing a fresh token into its row where no live lease stands; every later
+write names the token, so whoever lost the lease changes nothing any more. All of it is short
+database work, to be given to `Store.write`.
+"""
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import F, Q
+from django.utils import timezone
+
+from .events import ConversationChanged, HumanSaid, Learned, MessageChanged
+from .models import OPEN, Agent, Conversation, Message, Mode, Role, Status, Visitor
+from .providers import provider_class
+from .providers.base import Ask, Known, Past
+from .serializers import MessageOut, conversation_frame, message_frame
+
+FOLLOW_SOON = timedelta(seconds=1)
+"""After an answer ended, a vendor's people are looked for this soon."""
+HISTORY = 60
+"""Messages read for an agent that wants the conversation's past; it may use fewer."""
+
+
+class LeaseLostError(Exception):
+    """Another process has the turn, or it is over, or erased: stop without a word."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A turn that is ours until the lease ends."""
+
+    answer: uuid.UUID
+    conversation: uuid.UUID
+    visitor: str
+    token: uuid.UUID
+    agent: Agent
+    ask: Ask = field(repr=False)
+    shown: dict[str, Any] = field(repr=False)
+    version: str
+    stop_requested: bool
+
+
+def _lease_end() -> datetime:
+    return timezone.now() + timedelta(seconds=settings.LEASE_S)
+
+
+def _free() -> Q:
+    return Q(lease_until=None) | Q(lease_until__lt=timezone.now())
+
+
+def claimable(limit: int) -> list[uuid.UUID]:
+    """Return answers that nobody is working on, the longest abandoned first."""
+    open_answers = Message.objects.filter(_free(), status__in=OPEN)
+    return list(open_answers.order_by("lease_until").values_list("pk", flat=True)[:limit])
+
+
+def claim(answer: uuid.UUID) -> Claimed | None:
+    """Take the turn, or return None because somebody else has it or it is over."""
+    token = uuid.uuid4()
+    taken = Message.objects.filter(_free(), pk=answer, status__in=OPEN).update(
+        lease_token=token, lease_until=_lease_end()
+    )
+    if not taken:
+        return None
+    message = (
+        Message.objects.to_show().select_related("conversation__agent", "question").get(pk=answer)
+    )
+    conversation = message.conversation
+    return Claimed(
+        answer=answer,
+        conversation=conversation.pk,
+        visitor=str(conversation.visitor_id),
+        token=token,
+        agent=conversation.agent,
+        ask=_ask(message),
+        shown=dict(MessageOut(message).data),
+        version=message.changed_at.isoformat(),
+        stop_requested=message.stop_requested,
+    )
+
+
+def _ask(answer: Message) -> Ask:
+    conversation = answer.conversation
+    question = answer.question
+    assert question is not None, "an answer always has its question"
+    others = [
+        *Message.objects.filter(conversation=conversation, position__lt=question.position).order_by(
+            "-position"
+        )[:HISTORY]
+    ]
+    asked = Message.objects.filter(conversation=conversation, role=Role.AGENT).exclude(pk=answer.pk)
+    return Ask(
+        visitor=str(conversation.visitor_id),
+        conversation=str(conversation.pk),
+        title=conversation.title,
+        text=question.text,
+        history=tuple(
+            Past(role=one.role, text=one.text)  # type: ignore[arg-type]
+            for one in reversed(others)
+            if one.text and one.role != Role.SYSTEM and one.status == Status.COMPLETED
+        ),
+        known=known(answer),
+        sent_before=answer.sent_at is not None,
+        human=conversation.mode == Mode.HUMAN,
+        other_questions=frozenset(
+            upstream["question"]
+            for upstream in asked.order_by("-position").values_list("upstream", flat=True)[:HISTORY]
+            if upstream.get("question")
+        ),
+    )
+
+
+def known(answer: Message) -> Known:
+    """Return the upstream ids stored for a message, its conversation and its visitor."""
+    conversation = answer.conversation
+    return Known(
+        visitor=conversation.visitor.upstream.get(str(conversation.agent_id), {}),
+        conversation=conversation.upstream,
+        answer=answer.upstream,
+    )
+
+
+def _mine(claimed: Claimed) -> Any:
+    return Message.objects.filter(pk=claimed.answer, lease_token=claimed.token, status__in=OPEN)
+
+
+def _expect(rows: int) -> None:
+    if not rows:
+        raise LeaseLostError
+
+
+def mark_sent(claimed: Claimed) -> None:
+    """Note that the question goes out now. Raises LeaseLostError."""
+    _expect(_mine(claimed).update(sent_at=timezone.now()))
+
+
+def learn(claimed: Claimed, learned: Learned) -> None:
+    """Store upstream ids. Raises LeaseLostError."""
+    _expect(_mine(claimed).update(lease_until=_lease_end()))
+    if learned.answer:
+        message = Message.objects.get(pk=claimed.answer)
+        message.upstream |= dict(learned.answer)
+        message.save(update_fields=["upstream"])
+    if learned.conversation:
+        conversation = Conversation.objects.select_for_update().get(pk=claimed.conversation)
+        conversation.upstream |= dict(learned.conversation)
+        conversation.save(update_fields=["upstream"])
+    if learned.visitor:
+        visitor = Visitor.objects.select_for_update().get(pk=claimed.visitor)
+        agent = str(claimed.agent.pk)
+        visitor.upstream[agent] = visitor.upstream.get(agent, {}) | dict(learned.visitor)
+        visitor.save(update_fields=["upstream"])
+
+
+def save_text(claimed: Claimed, text: str, seq: int) -> bool:
+    """Store the text so far and renew the lease. Returns whether the turn is still ours."""
+    now = timezone.now()
+    held = bool(
+        _mine(claimed).update(
+            text=text,
+            seq=seq,
+            status=Status.STREAMING if seq else Status.PENDING,
+            lease_until=_lease_end(),
+            changed_at=now,
+        )
+    )
+    if held:
+        Conversation.objects.filter(pk=claimed.conversation).update(changed_at=now)
+    return held
+
+
+def stops_requested(answers: Iterable[uuid.UUID]) -> list[uuid.UUID]:
+    """Return which of these answers a visitor wants stopped."""
+    wanted = Message.objects.filter(pk__in=list(answers), stop_requested=True)
+    return list(wanted.values_list("pk", flat=True))
+
+
+def release(claimed: Claimed) -> None:
+    """Give the turn back, so that another process takes it at once."""
+    _mine(claimed).update(lease_until=None)
+
+
+def set_mode(conversation: uuid.UUID, human: bool) -> ConversationChanged | None:
+    """Note who has the conversation. Returns the frame that tells it, or None: it was known."""
+    mode = Mode.HUMAN if human else Mode.AGENT
+    now = timezone.now()
+    changed = (
+        Conversation.objects.filter(pk=conversation)
+        .exclude(mode=mode)
+        .update(mode=mode, changed_at=now, sync_at=now)
+    )
+    return conversation_frame(Conversation.objects.get(pk=conversation)) if changed else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Final:
+    """How an answer ends."""
+
+    status: Status
+    text: str = field(repr=False)
+    seq: int
+    citations: list[dict[str, str]]
+    error: str = ""
+    problem: str = ""
+    answer_id: str = ""
+
+
+def finish(claimed: Claimed, final: Final) -> tuple[MessageChanged, ConversationChanged]:
+    """Store the one final state. Raises LeaseLostError if it was reached otherwise.
+
+    A person who took the conversation meanwhile is not interrupted: the agent's late answer ends
+    as stopped and empty.
+    """
+    conversation = Conversation.objects.select_for_update().get(pk=claimed.conversation)
+    if final.status == Status.COMPLETED and conversation.mode == Mode.HUMAN:
+        final = Final(status=Status.STOPPED, text="", seq=final.seq, citations=[])
+    now = timezone.now()
+    answer_id = final.answer_id
+    if (
+        answer_id
+        and Message.objects.filter(conversation=conversation, upstream_id=answer_id).exists()
+    ):
+        answer_id = ""  # the vendor named the same answer twice; a vote goes to the first
+    _expect(
+        _mine(claimed).update(
+            status=final.status,
+            text=final.text,
+            seq=final.seq,
+            citations=final.citations,
+            error=final.error,
+            problem=final.problem[:500],
+            upstream_id=answer_id[:200],
+            completed_at=now,
+            changed_at=now,
+            lease_token=None,
+            lease_until=None,
+        )
+    )
+    read = 1 if final.status == Status.COMPLETED else 0
+    follow_at = now + FOLLOW_SOON if provider_class(claimed.agent.provider).has_humans else None
+    Conversation.objects.filter(pk=conversation.pk).update(
+        unread=F("unread") + read, updated_at=now, changed_at=now, sync_at=follow_at
+    )
+    conversation.refresh_from_db()
+    message = Message.objects.to_show().get(pk=claimed.answer)
+    return message_frame(message), conversation_frame(conversation)
+
+
+def add_replies(
+    conversation: Conversation, replies: Iterable[HumanSaid]
+) -> list[MessageChanged | ConversationChanged]:
+    """Store those of a person's replies that are new. Returns the frames that show them."""
+    Conversation.objects.select_for_update().get(pk=conversation.pk)
+    stored = set(
+        Message.objects.filter(conversation=conversation, role=Role.HUMAN).values_list(
+            "upstream_id", flat=True
+        )
+    )
+    frames: list[MessageChanged | ConversationChanged] = []
+    for reply in replies:
+        if reply.id in stored:
+            continue
+        stored.add(reply.id)
+        now = timezone.now()
+        message = Message.objects.create(
+            conversation=conversation,
+            position=next_position(conversation),
+            role=Role.HUMAN,
+            text=reply.text.replace("\x00", "\ufffd"),
+            upstream_id=reply.id,
+            completed_at=now,
+            question=Message.objects.filter(conversation=conversation, role=Role.VISITOR)
+            .order_by("-position")
+            .first(),
+        )
+        Conversation.objects.filter(pk=conversation.pk).update(unread=F("unread") + 1)
+        frames.append(message_frame(Message.objects.to_show().get(pk=message.pk)))
+    if frames:
+        frames.append(conversation_frame(Conversation.objects.get(pk=conversation.pk)))
+    return frames
+
+
+def next_position(conversation: Conversation) -> int:
+    """Lock the conversation's row and return the place of its next message."""
+    now = timezone.now()
+    Conversation.objects.filter(pk=conversation.pk).update(
+        last_position=F("last_position") + 1, updated_at=now, changed_at=now
+    )
+    return Conversation.objects.values_list("last_position", flat=True).get(pk=conversation.pk)

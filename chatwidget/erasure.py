@@ -1,0 +1,109 @@
+"""Forgetting: visitors who ask to, and conversations past their widget's retention.
+
+What is kept here goes at once, in one transaction; other applications' rows go with the messages
+they belong to. Vendors that can be asked to forget are asked afterwards, by a row that goes when
+they have done so.
+"""
+
+import logging
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from . import process, tokens
+from .errors import ChatWidgetError, ProviderError
+from .models import Agent, Conversation, Erasure, RateLimit, Visitor, VisitorToken, Widget
+from .providers import PROVIDERS
+from .providers.drive import drive
+from .runner import open_provider
+
+log = logging.getLogger(__name__)
+
+BATCH = 500
+FIRST_RETRY_S, LONGEST_RETRY_S = 60.0, 6 * 3600.0
+
+
+def erase_visitor(visitor: Visitor) -> None:
+    """Erase the visitor with everything kept about them, here now and at vendors soon."""
+    pk = visitor.pk
+    with transaction.atomic():
+        agents = Agent.objects.in_bulk(list(visitor.upstream))
+        Erasure.objects.bulk_create(
+            Erasure(agent=agent, upstream=visitor.upstream[str(agent.pk)])
+            for agent in agents.values()
+            if (adapter := PROVIDERS.get(agent.provider)) and adapter.erases
+        )
+        visitor.delete()
+    process.revoke(pk)
+    process.wake("erase upstream")
+
+
+async def erase_upstream() -> bool:
+    """Job: ask vendors to erase; once done, forget that there was something to erase."""
+    running = process.running()
+    due = await running.store.write(_claim_due)
+    for erasure in due:
+        try:
+            provider = open_provider(erasure.agent)
+            await drive(provider, provider.erase(erasure.upstream), running.http)
+        except (ProviderError, ChatWidgetError) as error:
+            log.warning("erasing at %s failed: %s", erasure.agent, error)
+            await running.store.write(
+                lambda pk=erasure.pk, error=error: Erasure.objects.filter(pk=pk).update(
+                    problem=str(error)[:500]
+                )
+            )
+        else:
+            await running.store.write(lambda pk=erasure.pk: Erasure.objects.filter(pk=pk).delete())
+    return len(due) == BATCH
+
+
+def _claim_due() -> list[Erasure]:
+    """Take what is due by moving its next try ahead, which is also what a failure leaves."""
+    now = timezone.now()
+    mine = []
+    for erasure in Erasure.objects.select_related("agent").filter(next_at__lte=now)[:BATCH]:
+        wait = min(FIRST_RETRY_S * 2.0 ** min(erasure.attempts, 20), LONGEST_RETRY_S)
+        if Erasure.objects.filter(pk=erasure.pk, next_at=erasure.next_at).update(
+            next_at=now + timedelta(seconds=wait), attempts=erasure.attempts + 1
+        ):
+            mine.append(erasure)
+    return mine
+
+
+async def apply_retention() -> bool:
+    """Job: erase what is older than its widget keeps."""
+    store = process.running().store
+    widgets = await store.read(lambda: list(Widget.objects.exclude(retention_days=None)))
+    more = False
+    for widget in widgets:
+        more |= await store.write(lambda widget=widget: retain(widget))
+    return more
+
+
+def retain(widget: Widget) -> bool:
+    """Erase a batch of what is too old on one widget. Returns whether there may be more."""
+    assert widget.retention_days is not None, "called for widgets that have a retention"
+    before = timezone.now() - timedelta(days=widget.retention_days)
+    old = Conversation.objects.filter(visitor__widget=widget, updated_at__lt=before)
+    conversations = old.values_list("pk", flat=True)[:BATCH]
+    Conversation.objects.filter(pk__in=list(conversations)).delete()
+    # Whoever has nothing left and was not here since is forgotten whole, at the vendor too.
+    gone = Visitor.objects.filter(widget=widget, seen_at__lt=before, conversations=None)[:BATCH]
+    visitors = list(gone)
+    for visitor in visitors:
+        erase_visitor(visitor)
+    return BATCH in (len(conversations), len(visitors))
+
+
+async def expire_tokens() -> bool:
+    """Job: drop tokens long past their end, and limits that are whole again."""
+    await process.running().store.write(_drop_expired)
+    return False
+
+
+def _drop_expired() -> None:
+    now = timezone.now()
+    VisitorToken.objects.filter(expires_at__lt=now - tokens.REMEMBER).delete()
+    RateLimit.objects.filter(free_at__lt=now.timestamp()).delete()

@@ -1,0 +1,289 @@
+"""Fan-out: who of this process must hear what, and how other processes are woken.
+
+Frames go straight to the sockets of this process. The channel layer is only a doorbell: it may
+drop, so it carries no content. A process that hears it reads what is stored; one that missed it
+finds out by looking every `SWEEP_S` at the conversations its visitors have open.
+
+Everything here runs on the event loop, and nothing here waits for a socket.
+"""
+
+import asyncio
+import json
+import logging
+import uuid
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Protocol, assert_never
+
+from channels.layers import InMemoryChannelLayer, get_channel_layer
+from django.utils import timezone
+
+from .events import ConversationChanged, Delta, Frame, MessageChanged
+from .models import OPEN, Conversation, Message
+from .serializers import conversation_frame, message_frame
+from .store import Store
+from .turn import Turn
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 2.0
+OVERLAP = timedelta(seconds=5)
+"""How far back a sweep looks again: clocks differ, and commits come late."""
+REJOIN_S = 20.0
+"""The layer forgets a group's member that was slow to read for a minute."""
+REMEMBERED = 5000
+REVOKED = "revoked"
+
+
+class Listener(Protocol):
+    """A socket. `deliver` must not wait; a text is sent after all that came before it."""
+
+    def deliver(self, frame: Frame, text: str) -> None: ...
+
+    def revoke(self) -> None:
+        """The visitor is no more: close for good."""
+
+    def send_away(self) -> None:
+        """This process ends: close, to be opened again elsewhere."""
+
+
+def encode(frame: Frame) -> str:
+    """Return the JSON text of a frame."""
+    body: dict[str, Any]
+    match frame:
+        case Delta():
+            body = {
+                "type": "delta",
+                "conversation": frame.conversation,
+                "message_id": frame.message,
+                "seq": frame.seq,
+                "text": frame.text,
+            }
+        case MessageChanged():
+            body = {"type": "message", "message": frame.body}
+        case ConversationChanged():
+            body = {"type": "conversation", "conversation": frame.body}
+        case _:
+            assert_never(frame)
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
+class Hub:
+    """The sockets of this process by visitor, and the answers that are coming here."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._listeners: defaultdict[str, set[Listener]] = defaultdict(set)
+        self._turns: dict[str, Turn] = {}
+        self._told: OrderedDict[str, str] = OrderedDict()
+        """The newest version of each message that its listeners here have been told."""
+        self._swept_until = timezone.now()
+        self._layer = get_channel_layer()
+        self._shared = not isinstance(self._layer, InMemoryChannelLayer)
+        self._name = uuid.uuid4().hex
+        self._channel = ""
+        self._tasks = [asyncio.create_task(self._sweep_always())]
+        if self._shared:
+            self._tasks.append(asyncio.create_task(self._hear_always()))
+
+    async def close(self) -> None:
+        """Stop listening for other processes."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- sockets ----------------------------------------------------------------------------------
+
+    def attach(self, visitor: str, listener: Listener) -> None:
+        """Deliver to `listener` everything of `visitor` from now on."""
+        self._listeners[visitor].add(listener)
+        if self._shared and len(self._listeners[visitor]) == 1:
+            self._background(self._join(visitor))
+
+    def detach(self, visitor: str, listener: Listener) -> None:
+        """Undo `attach`."""
+        self._listeners[visitor].discard(listener)
+        if not self._listeners[visitor]:
+            del self._listeners[visitor]
+            if self._shared:
+                self._background(self._leave(visitor))
+
+    def watched(self, visitor: str) -> bool:
+        """Whether the visitor has a socket in this process."""
+        return visitor in self._listeners
+
+    @property
+    def sockets(self) -> int:
+        """How many sockets are attached here."""
+        return sum(map(len, self._listeners.values()))
+
+    # --- answers ----------------------------------------------------------------------------------
+
+    def open(self, turn: Turn) -> None:
+        """An answer is coming in this process: snapshots show it as it stands."""
+        self._turns[turn.message] = turn
+
+    def end(self, turn: Turn) -> None:
+        """It is no longer coming here."""
+        self._turns.pop(turn.message, None)
+
+    def as_it_stands(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return a stored message's JSON object, newer where its answer is coming here."""
+        turn = self._turns.get(body["id"])
+        return turn.body if turn and body["status"] in OPEN else body
+
+    # --- frames -----------------------------------------------------------------------------------
+
+    def publish(self, visitor: str, *frames: Frame, ring: bool = True) -> None:
+        """Tell the visitor's sockets here, and wake the processes that have others."""
+        listeners = tuple(self._listeners.get(visitor, ()))
+        for frame in frames:
+            if isinstance(frame, MessageChanged):
+                self._remember(frame)
+            if listeners:
+                text = encode(frame)
+                for listener in listeners:
+                    listener.deliver(frame, text)
+        if ring:
+            self.ring(visitor, *frames)
+
+    def ring(self, visitor: str, *frames: Frame) -> None:
+        """Wake the other processes: there is something new to read."""
+        if self._shared:
+            for frame in frames:
+                about = (
+                    frame.conversation if isinstance(frame, ConversationChanged) else frame.message
+                )
+                self._background(self._send_bell(visitor, about))
+
+    def revoke(self, visitor: str) -> None:
+        """Close the visitor's sockets here."""
+        for listener in tuple(self._listeners.get(visitor, ())):
+            listener.revoke()
+
+    def ring_revoked(self, visitor: str) -> None:
+        """Have other processes close theirs."""
+        if self._shared:
+            self._background(self._send_bell(visitor, REVOKED))
+
+    def send_away(self) -> None:
+        """Close every socket here; their clients come back with a spread of their own."""
+        for listeners in list(self._listeners.values()):
+            for listener in tuple(listeners):
+                listener.send_away()
+
+    def _remember(self, frame: MessageChanged) -> None:
+        self._told[frame.message] = frame.version
+        self._told.move_to_end(frame.message)
+        if len(self._told) > REMEMBERED:
+            self._told.popitem(last=False)
+
+    def _is_news(self, frame: Frame) -> bool:
+        """Whether a frame read from the database says what the listeners here do not know."""
+        if not isinstance(frame, MessageChanged):
+            return True
+        if frame.message in self._turns:
+            return False
+        return frame.body["status"] in OPEN or self._told.get(frame.message) != frame.version
+
+    # --- what other processes did -----------------------------------------------------------------
+
+    async def _sweep_always(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                await self._sweep()
+            except Exception:  # the next sweep looks further back
+                log.exception("sweep failed")
+
+    async def _sweep(self) -> None:
+        since, self._swept_until = self._swept_until, timezone.now()
+        if self._listeners:
+            visitors = list(self._listeners)
+            news = await self._store.read(lambda: changes(visitors, since - OVERLAP))
+            self._tell(news)
+
+    def _tell(self, news: Iterable[tuple[str, Frame]]) -> None:
+        for visitor, frame in news:
+            if self._is_news(frame):
+                self.publish(visitor, frame, ring=False)
+
+    async def _hear_always(self) -> None:
+        while True:
+            try:
+                self._channel = await self._layer.new_channel()
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._rejoin_always())
+                    group.create_task(self._hear())
+            except Exception:  # Redis went away: the sweep carries on meanwhile
+                log.warning("the channel layer does not answer", exc_info=True)
+                await asyncio.sleep(1)
+
+    async def _rejoin_always(self) -> None:
+        while True:
+            for visitor in list(self._listeners):
+                await self._layer.group_add(f"visitor.{visitor}", self._channel)
+            await asyncio.sleep(REJOIN_S)
+
+    async def _hear(self) -> None:
+        while True:
+            bell = await self._layer.receive(self._channel)
+            if bell["from"] == self._name:
+                continue
+            if bell["about"] == REVOKED:
+                self.revoke(bell["visitor"])
+                continue
+            self._background(self._read_news(bell["visitor"], bell["about"]))
+
+    async def _read_news(self, visitor: str, message: str) -> None:
+        self._tell(await self._store.read(lambda: news_of(visitor, message)))
+
+    async def _join(self, visitor: str) -> None:
+        if self._channel:
+            await self._layer.group_add(f"visitor.{visitor}", self._channel)
+
+    async def _leave(self, visitor: str) -> None:
+        await self._layer.group_discard(f"visitor.{visitor}", self._channel)
+
+    async def _send_bell(self, visitor: str, about: str) -> None:
+        await self._layer.group_send(
+            f"visitor.{visitor}",
+            {"type": "bell", "from": self._name, "visitor": visitor, "about": about},
+        )
+
+    def _background(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.append(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.remove(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.warning("a wake-up was lost: %s", error)
+
+
+def changes(visitors: list[str], since: datetime) -> list[tuple[str, Frame]]:
+    """Read what changed in these visitors' conversations: (visitor, frame), oldest first."""
+    conversations = Conversation.objects.filter(visitor_id__in=visitors, changed_at__gte=since)
+    by_id = {conversation.pk: conversation for conversation in conversations}
+    messages = (
+        Message.objects.to_show()
+        .filter(conversation_id__in=by_id, changed_at__gte=since)
+        .order_by("conversation", "position")
+    )
+    news: list[tuple[str, Frame]] = [
+        (str(by_id[message.conversation_id].visitor_id), message_frame(message))
+        for message in messages
+    ]
+    news += [(str(one.visitor_id), conversation_frame(one)) for one in by_id.values()]
+    return news
+
+
+def news_of(visitor: str, about: str) -> list[tuple[str, Frame]]:
+    """Read one message, or one conversation, of this visitor."""
+    message = Message.objects.to_show().filter(pk=about).first()
+    if message and str(message.conversation.visitor_id) == visitor:
+        return [(visitor, message_frame(message))]
+    conversation = Conversation.objects.filter(pk=about, visitor_id=visitor).first()
+    return [(visitor, conversation_frame(conversation))] if conversation else []

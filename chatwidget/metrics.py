@@ -1,0 +1,24 @@
+"""What `/metrics` tells, in Prometheus' text format. Labels are few and never a visitor's."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+turns = Counter(
+    "chatwidget_turns", "Answers that ended, by provider and state", ["provider", "state"]
+)
+answer_seconds = Histogram(
+    "chatwidget_answer_seconds",
+    "Time from taking a turn to its end",
+    ["provider"],
+    buckets=(0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300),
+)
+upstream_errors = Counter(
+    "chatwidget_upstream_errors", "Errors of vendors, by kind", ["provider", "kind"]
+)
+sockets = Gauge("chatwidget_sockets", "Open visitor sockets of this process")
+deliveries = Counter(
+    "chatwidget_feedback_attempts",
+    "Attempts to deliver feedback, by outcome",
+    ["provider", "outcome"],
+)
+backlog = Gauge("chatwidget_feedback_backlog", "Votes that are on their way")
+backlog_age = Gauge("chatwidget_feedback_backlog_age_seconds", "Age of the oldest of them")

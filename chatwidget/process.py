@@ -1,0 +1,126 @@
+"""What one process runs beside answering requests: store, hub, runner, background jobs.
+
+Views run on threads, so everything they ask of it goes through `current`, whose methods are safe
+from any thread and do nothing in a process that runs nothing (a management command, say): what
+they would have started is found in the database by a process that does.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+
+from . import jobs
+from .events import Frame
+from .hub import Hub
+from .providers.http import new_client
+from .runner import Runner
+from .store import Store
+
+log = logging.getLogger(__name__)
+
+
+class Process:
+    """The parts that live as long as the event loop. Make it on the loop."""
+
+    def __init__(self, *, background: bool) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.store = Store()
+        self.http = new_client()
+        self.hub = Hub(self.store)
+        self.runner = Runner(self.store, self.hub, self.http)
+        self.jobs = jobs.Loop() if background else None
+
+    async def stop(self) -> None:
+        """Give running turns back and end everything, in the order of dependence."""
+        await self.runner.drain()
+        if self.jobs:
+            await self.jobs.stop()
+        await self.hub.close()
+        await self.http.aclose()
+        await asyncio.to_thread(self.store.close)
+
+
+_process: Process | None = None
+_draining = False
+
+
+def start(*, background: bool | None = None) -> Process:
+    """Start this process's parts, once. `background` overrides EMBEDDED_WORKER."""
+    global _process
+    if _process is None:
+        _process = Process(
+            background=settings.EMBEDDED_WORKER if background is None else background
+        )
+    return _process
+
+
+async def stop() -> None:
+    """End what `start` started."""
+    global _process
+    if _process is not None:
+        ending, _process = _process, None
+        await ending.stop()
+
+
+async def drain() -> None:
+    """Leave service: say so to whoever asks for readiness, send sockets away, give turns back."""
+    global _draining
+    _draining = True
+    if _process is not None:
+        _process.hub.send_away()
+    await stop()
+
+
+def is_draining() -> bool:
+    """Whether this process is leaving service."""
+    return _draining
+
+
+def running() -> Process:
+    """Return the process; only for code that runs inside it."""
+    assert _process is not None, "this runs on the event loop of a started process"
+    return _process
+
+
+def _on_loop(act: Callable[[Process], Any]) -> None:
+    if (process := _process) is not None:
+        process.loop.call_soon_threadsafe(act, process)
+
+
+def run_turn(answer: uuid.UUID) -> None:
+    """Run a stored turn here and now."""
+    _on_loop(lambda process: process.runner.start(answer))
+
+
+def stop_turn(answer: uuid.UUID) -> None:
+    """Stop a turn, if it runs here; elsewhere the stored wish is found."""
+    _on_loop(lambda process: process.runner.stop(answer))
+
+
+def publish(visitor: uuid.UUID | str, *frames: Frame) -> None:
+    """Tell the visitor's sockets, here and in other processes, what has been committed."""
+    _on_loop(lambda process: process.hub.publish(str(visitor), *frames))
+
+
+def revoke(visitor: uuid.UUID | str) -> None:
+    """Close the visitor's sockets, here and in other processes."""
+
+    def act(process: Process) -> None:
+        process.hub.revoke(str(visitor))
+        process.hub.ring_revoked(str(visitor))
+
+    _on_loop(act)
+
+
+def wake(job: str) -> None:
+    """Have a background job run now."""
+
+    def act(process: Process) -> None:
+        if process.jobs:
+            process.jobs.wake(job)
+
+    _on_loop(act)
