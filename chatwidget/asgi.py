@@ -1,0 +1,79 @@
+"""The ASGI application: HTTP to Django, WebSocket to the consumer, and a guard before both."""
+
+import json
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatwidget.settings")
+
+from django.core.asgi import get_asgi_application
+
+django_app = get_asgi_application()
+
+from channels.routing import URLRouter
+from django.conf import settings
+
+from . import process
+from .problems import document
+from .routing import websocket_urlpatterns
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+sockets = URLRouter(websocket_urlpatterns)
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one connection. daphne has no lifespan events, so the first one starts the process."""
+    if not process.is_draining():
+        process.start()
+    match scope["type"]:
+        case "http":
+            await _http(scope, receive, send)
+        case "websocket" if scope["path"] == "/ws/v1/" and not process.is_draining():
+            await sockets(scope, receive, send)
+        case "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 4503})
+
+
+async def _http(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse large bodies of visitors before Django reads them."""
+    if not scope["path"].startswith("/api/"):
+        await django_app(scope, receive, send)
+        return
+    left = settings.MAX_BODY_BYTES
+    refused = False
+
+    async def counted() -> MutableMapping[str, Any]:
+        nonlocal left, refused
+        event = await receive()
+        if event["type"] == "http.request":
+            left -= len(event.get("body", b""))
+            refused = left < 0
+        return event
+
+    # The whole body is at most what one event holds plus the rest; it is read here once.
+    events = [await counted()]
+    while not refused and events[-1].get("more_body"):
+        events.append(await counted())
+    if refused:
+        await _too_large(send)
+        return
+    replay = iter(events)
+
+    async def again() -> MutableMapping[str, Any]:
+        event = next(replay, None)
+        return event if event is not None else await receive()
+
+    await django_app(scope, again, send)
+
+
+async def _too_large(send: Send) -> None:
+    detail = f"At most {settings.MAX_BODY_BYTES // 1024} KiB."
+    body = json.dumps(document("payload_too_large", detail)).encode()
+    headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,316 @@
+"""The visitor's WebSocket. It translates: frames in become commands, hub frames become text.
+
+Frames from the hub do not pass through Channels' dispatch, which costs a thread hop each; they
+are queued here and sent by a task of this socket's own, so the hub never waits.
+"""
+
+import asyncio
+import json
+import logging
+from collections import deque
+from typing import Any
+from uuid import UUID
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+
+from . import limits, metrics, process, tokens
+from .events import Delta, Frame, MessageChanged
+from .models import Conversation, Message, Visitor
+from .origins import normalise_origin
+from .serializers import MessageOut
+
+log = logging.getLogger(__name__)
+
+HELLO_S = 10.0
+LONGEST_S = 12 * 3600.0
+"""A socket is asked to come back after this, before a layer or proxy forgets it."""
+RECHECK_S = 30.0
+"""How often the token is looked at again."""
+MAX_FRAME_CHARS = 16 * 1024
+MAX_WAITING_CHARS = 1024 * 1024
+"""Text that may wait for a slow reader before the socket is closed."""
+PAGE = 50
+FRAMES_AT_ONCE, FRAMES_PER_S = 60.0, 2.0
+
+BAD_HELLO, REFUSED, NO_HELLO, TOO_MANY, COME_BACK = 4400, 4401, 4408, 4429, 4503
+
+
+class BadFrameError(Exception):
+    """A frame that is not of the protocol; the text says what is wrong with it."""
+
+
+class VisitorSocket(AsyncWebsocketConsumer):
+    """One tab of one visitor."""
+
+    channel_layer_alias = "none"  # the hub listens once for all sockets of the process
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._visitor = ""
+        self._waiting: deque[str] = deque()
+        self._waiting_chars = 0
+        self._sender: asyncio.Task[None] | None = None
+        self._held: list[tuple[Frame, str]] | None = None
+        """Frames that wait for a snapshot to be sent first; None: nothing waits."""
+        self._timers: list[asyncio.TimerHandle] = []
+        self._token = ""
+        self._allowance, self._counted_at = FRAMES_AT_ONCE, 0.0
+        self._closed = False
+
+    # --- life -------------------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        """Accept anyone; the first frame says who it is."""
+        self._process = process.start()
+        await self.accept()
+        metrics.sockets.inc()
+        self._later(HELLO_S, self._no_hello)
+        self._later(LONGEST_S, lambda: self._end(COME_BACK))
+
+    async def disconnect(self, code: int) -> None:
+        """Forget the socket. Answers go on without it."""
+        self._closed = True
+        metrics.sockets.dec()
+        for timer in self._timers:
+            timer.cancel()
+        if self._visitor:
+            self._process.hub.detach(self._visitor, self)
+        if self._sender:
+            self._sender.cancel()
+
+    def _later(self, seconds: float, act: Any) -> None:
+        self._timers.append(asyncio.get_running_loop().call_later(seconds, act))
+
+    def _no_hello(self) -> None:
+        if not self._visitor:
+            self._end(NO_HELLO)
+
+    def _end(self, code: int) -> None:
+        """Close from outside a handler."""
+        if not self._closed:
+            self._closed = True
+            asyncio.ensure_future(self.close(code=code))  # noqa: RUF006 (ends with the socket)
+
+    # --- frames in --------------------------------------------------------------------------------
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Answer one frame. Whatever comes, the socket's own error is the worst that happens."""
+        if self._closed:
+            return
+        if not self._within_rate():
+            await self._close_with("rate_limited", "Too many frames.", TOO_MANY)
+            return
+        try:
+            frame = _read(text_data)
+            match frame["type"]:
+                case "hello" if not self._visitor:
+                    await self._hello(frame)
+                case _ if not self._visitor:
+                    raise BadFrameError("The first frame is a hello.")
+                case "sync":
+                    await self._catch_up(frame)
+                case "ping":
+                    self._send({"type": "pong"})
+                case _:
+                    raise BadFrameError(f"There is no frame of type {frame['type'][:40]!a} here.")
+        except BadFrameError as error:
+            if self._visitor:
+                self._error("invalid", str(error))
+            else:
+                await self._close_with("invalid", str(error), BAD_HELLO)
+
+    def _within_rate(self) -> bool:
+        if not settings.RATE_LIMITS:
+            return True
+        now = asyncio.get_running_loop().time()
+        gained = (now - self._counted_at) * FRAMES_PER_S
+        self._allowance = min(FRAMES_AT_ONCE, self._allowance + gained) - 1
+        self._counted_at = now
+        return self._allowance >= 0
+
+    async def _hello(self, frame: dict[str, Any]) -> None:
+        token, wanted = frame.get("token"), frame.get("conversation")
+        if not isinstance(token, str) or not token:
+            raise BadFrameError("A hello has a token.")
+        conversation = _uuid(wanted) if wanted is not None else None
+        origin, own = self._header(b"origin"), self._own_origin()
+        address = limits.address(self._header(b"x-forwarded-for"), str(self.scope["client"][0]))
+        try:
+            visitor, wait_s = await self._process.store.write(lambda: _enter(token, address))
+        except tokens.TokenError as refused:
+            await self._close_with(refused.code, refused.detail, REFUSED)
+            return
+        if wait_s:
+            await self._close_with("rate_limited", f"Try again in {wait_s:.0f} s.", TOO_MANY)
+            return
+        if origin and normalise_origin(origin) not in (own, *visitor.widget.allowed_origins):
+            await self._close_with(
+                "origin_not_allowed", f"Not allowed from {origin[:200]!a}.", REFUSED
+            )
+            return
+        self._token, self._visitor = token, str(visitor.pk)
+        self._held = []
+        self._process.hub.attach(self._visitor, self)
+        self._later(RECHECK_S, self._recheck)
+        await self._snapshot(conversation)
+
+    async def _catch_up(self, frame: dict[str, Any]) -> None:
+        conversation = _uuid(frame.get("conversation"))
+        self._held = self._held or []
+        await self._snapshot(conversation)
+
+    async def _snapshot(self, wanted: UUID | None) -> None:
+        """Send the newest page as it stands, then what changed since it was read."""
+        visitor = self._visitor
+        bodies: list[tuple[str, dict[str, Any]]] | None = []
+        if wanted is not None:
+            bodies = await self._process.store.read(lambda: newest_page(visitor, wanted))
+        if bodies is None:
+            self._error("not_found", "There is no such conversation.")
+        # From here to the end nothing else runs: the snapshot and what follows it fit together.
+        hub = self._process.hub
+        messages = [hub.as_it_stands(body) for _, body in bodies or []]
+        self._send(
+            {
+                "type": "ready",
+                "conversation": str(wanted) if bodies is not None and wanted else None,
+                "messages": messages,
+            }
+        )
+        held, self._held = self._held or [], None
+        shown = {body["id"]: (version, body["seq"]) for version, body in bodies or []}
+        shown |= {body["id"]: (shown[body["id"]][0], body["seq"]) for body in messages}
+        for frame, text in held:
+            if _is_newer(frame, shown):
+                self._queue(text)
+
+    def _recheck(self) -> None:
+        async def look() -> None:
+            token = self._token
+            try:
+                await self._process.store.read(lambda: tokens.find(token))
+            except tokens.TokenError:
+                self._end(REFUSED)
+            else:
+                self._later(RECHECK_S, self._recheck)
+
+        if not self._closed:
+            self._timers = [timer for timer in self._timers if timer.when() > _now()]
+            asyncio.ensure_future(look())  # noqa: RUF006
+
+    def _header(self, name: bytes) -> str:
+        found = [value for key, value in self.scope["headers"] if key == name]
+        return b",".join(found).decode("latin-1")
+
+    def _own_origin(self) -> str | None:
+        if settings.PUBLIC_URL:
+            return normalise_origin(settings.PUBLIC_URL)
+        secure = self.scope.get("scheme") == "wss" or (
+            settings.TRUSTED_PROXIES and self._header(b"x-forwarded-proto") == "https"
+        )
+        return normalise_origin(f"{'https' if secure else 'http'}://{self._header(b'host')}")
+
+    # --- frames out -------------------------------------------------------------------------------
+
+    def deliver(self, frame: Frame, text: str) -> None:
+        """Take a frame of the hub: sent now, or behind the snapshot that is being read."""
+        if self._held is None:
+            self._queue(text)
+        else:
+            self._held.append((frame, text))
+
+    def revoke(self) -> None:
+        """The visitor was erased."""
+        self._end(REFUSED)
+
+    def send_away(self) -> None:
+        """The process ends."""
+        self._end(COME_BACK)
+
+    def _send(self, body: dict[str, Any]) -> None:
+        self._queue(json.dumps(body, ensure_ascii=False, separators=(",", ":")))
+
+    def _error(self, code: str, detail: str) -> None:
+        self._send({"type": "error", "code": code, "detail": detail})
+
+    async def _close_with(self, code: str, detail: str, close: int) -> None:
+        self._error(code, detail)
+        if self._sender:
+            await self._sender
+        self._closed = True
+        await self.close(code=close)
+
+    def _queue(self, text: str) -> None:
+        self._waiting.append(text)
+        self._waiting_chars += len(text)
+        if self._waiting_chars > MAX_WAITING_CHARS and len(self._waiting) > 1:
+            self._end(COME_BACK)
+        elif self._sender is None or self._sender.done():
+            self._sender = asyncio.ensure_future(self._flush())
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            text = self._waiting.popleft()
+            self._waiting_chars -= len(text)
+            await self.base_send({"type": "websocket.send", "text": text})
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _read(text: str | None) -> dict[str, Any]:
+    """Return a frame's JSON object. Raises BadFrameError."""
+    if text is None:
+        raise BadFrameError("Frames are text.")
+    if len(text) > MAX_FRAME_CHARS:
+        raise BadFrameError("The frame is too large.")
+    try:
+        frame = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadFrameError("The frame is not JSON.") from None
+    if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
+        raise BadFrameError("A frame is an object with a type.")
+    return frame
+
+
+def _uuid(value: object) -> UUID:
+    try:
+        return UUID(str(value))
+    except ValueError:
+        raise BadFrameError("`conversation` is an id or null.") from None
+
+
+def _is_newer(frame: Frame, shown: dict[str, tuple[str, int]]) -> bool:
+    """Whether a held frame says more than the snapshot; keeps count of the deltas it lets by."""
+    match frame:
+        case Delta():
+            version, seq = shown.get(frame.message, ("", frame.seq - 1))
+            if frame.seq != seq + 1:
+                return False
+            shown[frame.message] = (version, frame.seq)
+            return True
+        case MessageChanged():
+            version, seq = shown.get(frame.message, ("", -1))
+            if (frame.version, frame.seq) <= (version, seq):
+                return False
+            shown[frame.message] = (frame.version, frame.seq)
+            return True
+        case _:
+            return True
+
+
+def _enter(token: str, address: str) -> tuple[Visitor, float]:
+    """Return whose token it is, and how long this address has to wait."""
+    wait_s = limits.hit(limits.SOCKETS, address)
+    return tokens.find(token).visitor, wait_s
+
+
+def newest_page(visitor: str, conversation: UUID) -> list[tuple[str, dict[str, Any]]] | None:
+    """Read (version, JSON object) of the newest messages, ascending; None: not the visitor's."""
+    if not Conversation.objects.filter(pk=conversation, visitor_id=visitor).exists():
+        return None
+    found = Message.objects.to_show().filter(conversation=conversation)
+    page = list(found.order_by("-position")[:PAGE])[::-1]
+    return [(one.changed_at.isoformat(), dict(MessageOut(one).data)) for one in page]

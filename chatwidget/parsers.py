@@ -1,0 +1,26 @@
+"""Reading request bodies. A module of its own: REST framework loads it while loading itself."""
+
+import json
+from typing import IO, Any
+
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import JSONParser
+
+
+class StrictJSONParser(JSONParser):
+    """JSON as RFC 8259 has it: no NaN, and nesting that is too deep is an error, not a crash."""
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None
+    ) -> Any:
+        """Return the parsed body. Raises ParseError for what is not JSON."""
+        try:
+            body = json.loads(stream.read().decode("utf-8"), parse_constant=_refuse)
+        except (ValueError, RecursionError) as error:
+            reason = "too deep" if isinstance(error, RecursionError) else "not JSON"
+            raise ParseError(f"The body is not readable JSON ({reason}).") from error
+        return body
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")

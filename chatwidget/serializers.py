@@ -1,0 +1,317 @@
+"""What comes in from visitors' clients, and what goes out to them. Two sets, never one for both."""
+
+from typing import Any, ClassVar
+
+from rest_framework import serializers
+
+from .events import ConversationChanged, MessageChanged
+from .models import Conversation, Message, Visitor, Widget
+from .problems import PROBLEMS
+from .providers import PROVIDERS
+
+MAX_TEXT = 4000
+MAX_COMMENT = 2000
+
+# What a visitor reads where the widget has no words of its own for a code.
+ERROR_TEXTS = {
+    "agent_unavailable": "The assistant cannot be reached right now.",
+    "agent_timeout": "The assistant took too long to answer.",
+    "agent_rejected": "The assistant could not take this message.",
+    "agent_misconfigured": "The assistant is not set up correctly. Its operator has been told.",
+    "interrupted": "The answer was interrupted.",
+}
+
+
+# --- in -------------------------------------------------------------------------------------------
+
+
+class PageField(serializers.JSONField):
+    """Where the visitor is: `{url, title, referrer}`.
+
+    Untrusted, and cut rather than refused: a strange address must never cost a message.
+    """
+
+    limits: ClassVar[dict[str, int]] = {"url": 2000, "title": 300, "referrer": 2000}
+
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        page = data if isinstance(data, dict) else {}
+        return {
+            name: page[name][:limit].encode("utf-8", "replace").decode().replace("\x00", "")
+            for name, limit in self.limits.items()
+            if isinstance(page.get(name), str)
+        }
+
+
+class Nothing(serializers.JSONField):
+    """A field that the protocol has and this version does not take yet: null or empty only."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if data not in (None, "", [], {}):
+            raise serializers.ValidationError("This is not supported yet.")
+        return data
+
+
+class NewSession(serializers.Serializer[Any]):
+    """Body of POST sessions."""
+
+    token = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=200)
+    identity = Nothing(required=False, allow_null=True)
+    locale = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=20)
+    page = PageField(required=False, allow_null=True)
+
+
+class NewMessage(serializers.Serializer[Any]):
+    """Body of POST messages. `id` is made by the client and makes the call repeatable."""
+
+    id = serializers.UUIDField()
+    text = serializers.CharField(max_length=MAX_TEXT, trim_whitespace=False)
+    page = PageField(required=False, allow_null=True)
+    attachments = Nothing(required=False, allow_null=True)
+
+    def validate_text(self, text: str) -> str:
+        if not text.strip():
+            raise serializers.ValidationError("This field may not be blank.")
+        return text
+
+
+class NewFeedback(serializers.Serializer[Any]):
+    """Body of PUT feedback: the whole of the visitor's last word."""
+
+    vote = serializers.ChoiceField(choices=["up", "down"], allow_null=True)
+    comment = serializers.CharField(
+        required=False, default="", allow_blank=True, max_length=MAX_COMMENT, trim_whitespace=False
+    )
+    reasons = serializers.ListField(
+        child=serializers.CharField(max_length=60), required=False, default=list, max_length=8
+    )
+
+    def validate_reasons(self, reasons: list[str]) -> list[str]:
+        unknown = sorted(set(reasons) - self.context["reason_keys"])
+        if unknown:
+            raise serializers.ValidationError(f"Not among the widget's reasons: {unknown[0]}")
+        return list(dict.fromkeys(reasons))
+
+
+# --- out ------------------------------------------------------------------------------------------
+
+
+class CitationOut(serializers.Serializer[Any]):
+    """A source: `url` is empty where it has no address."""
+
+    title = serializers.CharField()
+    url = serializers.CharField()
+
+
+class ErrorOut(serializers.Serializer[Any]):
+    """Why an answer failed."""
+
+    code = serializers.ChoiceField(choices=list(ERROR_TEXTS))
+    message = serializers.CharField()
+
+
+class FeedbackOut(serializers.Serializer[Any]):
+    """The visitor's last word, and how far it has come."""
+
+    vote = serializers.ChoiceField(choices=["up", "down"], allow_null=True)
+    comment = serializers.CharField()
+    reasons = serializers.ListField(child=serializers.CharField())
+    updated_at = serializers.DateTimeField()
+    delivery = serializers.ChoiceField(
+        choices=["pending", "delivered", "unsupported", "failed", "local"],
+        source="delivery.state",
+    )
+
+
+class MessageOut(serializers.ModelSerializer[Message]):
+    """A message."""
+
+    conversation = serializers.UUIDField(source="conversation_id")
+    citations = CitationOut(many=True)
+    attachments = serializers.ListField(child=serializers.DictField())
+    error = serializers.SerializerMethodField()
+    feedback = serializers.SerializerMethodField()
+    rateable = serializers.BooleanField()
+
+    class Meta:
+        model = Message
+        fields = [
+            "id",
+            "conversation",
+            "role",
+            "text",
+            "status",
+            "seq",
+            "created_at",
+            "completed_at",
+            "citations",
+            "attachments",
+            "feedback",
+            "error",
+            "rateable",
+        ]
+        read_only_fields = fields
+
+    def get_error(self, message: Message) -> ErrorOut | None:
+        if not message.error:
+            return None
+        return {"code": message.error, "message": ERROR_TEXTS[message.error]}  # type: ignore[return-value]
+
+    def get_feedback(self, message: Message) -> FeedbackOut | None:
+        feedback = getattr(message, "feedback", None)  # the reverse side raises AttributeError
+        return FeedbackOut(feedback).data if feedback else None  # type: ignore[return-value]
+
+
+class ConversationOut(serializers.ModelSerializer[Conversation]):
+    """A conversation."""
+
+    class Meta:
+        model = Conversation
+        fields = ["id", "title", "mode", "created_at", "updated_at", "unread"]
+        read_only_fields = fields
+
+
+class VisitorOut(serializers.Serializer[Visitor]):
+    """A visitor."""
+
+    id = serializers.UUIDField()
+
+
+class Look(serializers.Serializer[Any]):
+    color = serializers.CharField()
+    position = serializers.ChoiceField(choices=["left", "right"])
+    theme = serializers.ChoiceField(choices=["auto", "light", "dark"])
+
+
+class Reason(serializers.Serializer[Any]):
+    key = serializers.CharField()
+    label = serializers.CharField()
+
+
+class Reasons(serializers.Serializer[Any]):
+    up = Reason(many=True)
+    down = Reason(many=True)
+
+
+class FeedbackSettings(serializers.Serializer[Any]):
+    enabled = serializers.BooleanField()
+    comments = serializers.BooleanField()
+    comment_limit = serializers.IntegerField()
+    clearable = serializers.BooleanField(help_text="Whether taking a vote back reaches the agent.")
+    reasons = Reasons()
+
+
+class AgentSettings(serializers.Serializer[Any]):
+    streams = serializers.BooleanField()
+    stops = serializers.BooleanField()
+
+
+class WidgetOut(serializers.Serializer[Widget]):
+    """What the widget draws, and nothing else. Needs the agent joined."""
+
+    key = serializers.CharField()
+    name = serializers.CharField()
+    paused = serializers.BooleanField()
+    look = Look()
+    locale = serializers.CharField()
+    texts = serializers.DictField(child=serializers.CharField())
+    starters = serializers.ListField(child=serializers.CharField())
+    feedback = FeedbackSettings()
+    agent = AgentSettings()
+    max_length = serializers.IntegerField()
+
+    def to_representation(self, widget: Widget) -> dict[str, Any]:
+        provider = PROVIDERS.get(widget.agent.provider)
+        texts = {
+            "title": widget.title,
+            "subtitle": widget.subtitle,
+            "greeting": widget.greeting,
+            "label": widget.label,
+            "disclaimer": widget.disclaimer,
+        }
+        return {
+            "key": widget.key,
+            "name": widget.name,
+            "paused": widget.paused,
+            "look": {
+                "color": widget.color,
+                "position": widget.position,
+                "theme": widget.theme,
+            },
+            "locale": widget.locale,
+            "texts": {name: text for name, text in (texts | widget.texts).items() if text},
+            "starters": widget.starters,
+            "feedback": {
+                "enabled": widget.feedback_enabled,
+                "comments": widget.comments_enabled,
+                "comment_limit": min(
+                    MAX_COMMENT, (provider and provider.comment_limit) or MAX_COMMENT
+                ),
+                "clearable": not (provider and provider.takes_votes and not provider.clears_votes),
+                "reasons": {"up": widget.reasons_up, "down": widget.reasons_down},
+            },
+            "agent": {"streams": bool(provider and provider.streams), "stops": True},
+            "max_length": MAX_TEXT,
+        }
+
+
+class SessionOut(serializers.Serializer[Any]):
+    """A session: keep the token, it is the visitor."""
+
+    token = serializers.CharField()
+    visitor = VisitorOut()
+    widget = WidgetOut()
+    conversations = ConversationOut(many=True)
+
+
+class MessagePage(serializers.Serializer[Any]):
+    results = MessageOut(many=True)
+    next = serializers.CharField(allow_null=True)
+
+
+class ConversationPage(serializers.Serializer[Any]):
+    results = ConversationOut(many=True)
+    next = serializers.CharField(allow_null=True)
+
+
+class Asked(serializers.Serializer[Any]):
+    question = MessageOut()
+    answer = MessageOut()
+
+
+class Retried(serializers.Serializer[Any]):
+    answer = MessageOut()
+
+
+class ProblemOut(serializers.Serializer[Any]):
+    """An error, after RFC 9457."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    code = serializers.ChoiceField(choices=list(PROBLEMS))
+    errors = serializers.DictField(
+        child=serializers.ListField(child=serializers.CharField()), required=False
+    )
+    retry_after = serializers.IntegerField(required=False)
+
+
+# --- frames ---------------------------------------------------------------------------------------
+
+
+def message_frame(message: Message) -> MessageChanged:
+    """Return the frame that shows `message` as it stands; joined as by `to_show`."""
+    return MessageChanged(
+        conversation=str(message.conversation_id),
+        message=str(message.pk),
+        seq=message.seq,
+        version=message.changed_at.isoformat(),
+        body=dict(MessageOut(message).data),
+    )
+
+
+def conversation_frame(conversation: Conversation) -> ConversationChanged:
+    """Return the frame that shows `conversation` as it stands."""
+    return ConversationChanged(
+        conversation=str(conversation.pk), body=dict(ConversationOut(conversation).data)
+    )

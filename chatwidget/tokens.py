@@ -1,0 +1,84 @@
+"""Visitors' bearer tokens: 256 random bits, of which the database keeps the hash.
+
+They travel in the Authorization header or in a socket's first frame, never in an address.
+"""
+
+import secrets
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from .models import Visitor, VisitorToken, token_hash
+
+# Long after its end a token is still told from one that never was.
+REMEMBER = timedelta(days=30)
+
+
+class TokenError(Exception):
+    """The token opens nothing. `code` is `token_invalid` or `token_expired`."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code, self.detail = code, detail
+
+
+def issue(visitor: Visitor) -> str:
+    """Return a new token for `visitor`."""
+    token = f"vt_{secrets.token_urlsafe(32)}"
+    VisitorToken.objects.create(
+        visitor=visitor,
+        hash=token_hash(token),
+        expires_at=timezone.now() + timedelta(days=settings.VISITOR_TOKEN_DAYS),
+    )
+    return token
+
+
+def find(token: str) -> VisitorToken:
+    """Return the stored token, with its visitor, widget and agent. Raises TokenError."""
+    try:
+        stored = VisitorToken.objects.select_related("visitor__widget__agent").get(
+            hash=token_hash(token)
+        )
+    except VisitorToken.DoesNotExist:
+        raise TokenError("token_invalid", "This token is not known here.") from None
+    if stored.expires_at <= timezone.now():
+        raise TokenError("token_expired", "This token has expired: open a new session.")
+    return stored
+
+
+def needs_renewal(stored: VisitorToken) -> bool:
+    """Whether less than half of the token's life is left."""
+    return stored.expires_at - timezone.now() < timedelta(days=settings.VISITOR_TOKEN_DAYS) / 2
+
+
+class VisitorAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <token>`."""
+
+    def authenticate(self, request: Request) -> tuple[Visitor, VisitorToken] | None:
+        """Return the visitor and their token; None without the header, 401 with a bad one."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if not scheme:
+            return None
+        if scheme.lower() != "bearer" or not token.strip():
+            raise AuthenticationFailed("Send `Authorization: Bearer <token>`.", "token_invalid")
+        try:
+            stored = find(token.strip())
+        except TokenError as refused:
+            raise AuthenticationFailed(refused.detail, refused.code) from refused
+        return stored.visitor, stored
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class IsVisitor(BasePermission):
+    """Lets in whoever came with a visitor's token."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return isinstance(request.user, Visitor)

@@ -1,0 +1,400 @@
+"""The visitor's REST interface, and the few pages the service shows by itself."""
+
+import base64
+import binascii
+import json
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.staticfiles import finders
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, HttpResponseNotFound
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.clickjacking import xframe_options_exempt
+from django.views.decorators.http import require_safe
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from . import chat, embed, erasure, limits, serializers, tokens
+from .models import Conversation, Message, Visitor, Widget
+from .origins import normalise_origin
+from .problems import Problem
+
+PAGE, LONGEST_PAGE = 50, 100
+
+PROBLEM = OpenApiResponse(serializers.ProblemOut, "A problem document; see its code.")
+PAGING = [
+    OpenApiParameter("before", str, description="`next` of the page before."),
+    OpenApiParameter("limit", int, description="At most 100; 50 if left out."),
+]
+
+
+# --- widgets and sessions -------------------------------------------------------------------------
+
+
+def own_origin(request: HttpRequest) -> str:
+    """Return the service's own origin, as browsers see it."""
+    return settings.PUBLIC_URL or f"{request.scheme}://{request.get_host()}".lower()
+
+
+class WidgetView(APIView):
+    """Common to the calls that a host page may make: found by key, and only from where it may."""
+
+    authentication_classes: list[type] = []
+    permission_classes = [AllowAny]
+
+    def widget(self, request: Request, key: str) -> Widget:
+        """Return the widget. Raises `widget_not_found`, `origin_not_allowed`."""
+        self.allowed_origin = ""
+        widget = Widget.objects.select_related("agent").filter(pk=key).first()
+        if widget is None:
+            raise Problem("widget_not_found", "There is no widget with this key.")
+        seen = request.META.get("HTTP_ORIGIN")
+        if seen is None:
+            return widget
+        origin = normalise_origin(seen)
+        if origin is None or origin not in (
+            normalise_origin(own_origin(request)),
+            *widget.allowed_origins,
+        ):
+            raise Problem(
+                "origin_not_allowed",
+                f"The widget is not allowed on {seen[:200]!a}. "
+                "Its operator can add this origin to the widget in the admin.",
+            )
+        self.allowed_origin = seen
+        return widget
+
+    def finalize_response(
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
+        """Let the allowed origin read the answer (CORS); others get no such word."""
+        response = super().finalize_response(request, response, *args, **kwargs)
+        patch_vary_headers(response, ["Origin"])
+        if getattr(self, "allowed_origin", ""):
+            response["Access-Control-Allow-Origin"] = self.allowed_origin
+        return response
+
+    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Answer a preflight."""
+        self.widget(request, kwargs["key"])
+        response = Response(status=204)
+        response["Access-Control-Allow-Methods"] = ", ".join(self.allowed_methods)
+        response["Access-Control-Allow-Headers"] = "Content-Type"
+        response["Access-Control-Max-Age"] = "600"
+        return response
+
+
+class WidgetSettings(WidgetView):
+    """Public settings of a widget."""
+
+    @extend_schema(responses={200: serializers.WidgetOut, 403: PROBLEM, 404: PROBLEM}, auth=[])
+    def get(self, request: Request, key: str) -> Response:
+        """Return what the widget draws, and nothing else."""
+        return Response(serializers.WidgetOut(self.widget(request, key)).data)
+
+
+class Sessions(WidgetView):
+    """Where a visitor begins."""
+
+    throttle_classes = [limits.SessionThrottle]
+
+    @extend_schema(
+        request=serializers.NewSession,
+        responses={201: serializers.SessionOut, 403: PROBLEM, 404: PROBLEM, 422: PROBLEM},
+        auth=[],
+    )
+    def post(self, request: Request, key: str) -> Response:
+        """Open a session: the same visitor's with an earlier token, else a new one's."""
+        widget = self.widget(request, key)
+        body = serializers.NewSession(data=request.data)
+        body.is_valid(raise_exception=True)
+        wanted = body.validated_data
+        if widget.paused:
+            raise Problem("widget_paused", "This chat is paused. Please come back later.")
+        visitor, token = self._returning(widget, wanted.get("token") or "")
+        if visitor is None:
+            visitor = Visitor.objects.create(widget=widget, locale=wanted.get("locale") or "")
+            token = tokens.issue(visitor)
+        else:
+            Visitor.objects.filter(pk=visitor.pk).update(seen_at=timezone.now())
+        return Response(
+            serializers.SessionOut(
+                {
+                    "token": token,
+                    "visitor": visitor,
+                    "widget": widget,
+                    "conversations": visitor.conversations.order_by("-created_at")[:PAGE],
+                }
+            ).data,
+            status=201,
+        )
+
+    def _returning(self, widget: Widget, token: str) -> tuple[Visitor | None, str]:
+        try:
+            stored = tokens.find(token)
+        except tokens.TokenError:
+            return None, ""
+        if stored.visitor.widget_id != widget.pk:
+            return None, ""
+        if tokens.needs_renewal(stored):
+            token = tokens.issue(stored.visitor)
+        return stored.visitor, token
+
+
+# --- conversations --------------------------------------------------------------------------------
+
+
+class VisitorView(APIView):
+    """Common to everything that belongs to one visitor."""
+
+    def visitor(self, request: Request) -> Visitor:
+        """Return whom the token belongs to."""
+        assert isinstance(request.user, Visitor)
+        return request.user
+
+    def conversation(self, request: Request, pk: UUID) -> Conversation:
+        """Return the visitor's own conversation. Raises `not_found`."""
+        found = Conversation.objects.filter(pk=pk, visitor=self.visitor(request)).first()
+        if found is None:
+            raise Problem("not_found")
+        found.visitor = self.visitor(request)
+        return found
+
+    def limit(self, request: Request) -> int:
+        """Return the page's length. Raises `invalid`."""
+        text = request.query_params.get("limit", str(PAGE))
+        if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= LONGEST_PAGE):
+            message = f"A whole number from 1 to {LONGEST_PAGE}."
+            raise Problem("invalid", errors={"limit": [message]})
+        return int(text)
+
+
+def _bad_cursor() -> Problem:
+    return Problem("invalid", errors={"before": ["Not a cursor of ours."]})
+
+
+def conversation_cursor(conversation: Conversation) -> str:
+    """Return an opaque cursor behind `conversation`."""
+    place = f"{conversation.created_at.isoformat()} {conversation.pk}"
+    return base64.urlsafe_b64encode(place.encode()).decode()
+
+
+def before_conversation(cursor: str) -> Q:
+    """Return what comes behind a cursor. Raises `invalid`."""
+    try:
+        at, pk = base64.urlsafe_b64decode(cursor.encode()).decode().split(" ")
+        created_at, last = datetime.fromisoformat(at), UUID(pk)
+    except (ValueError, binascii.Error):
+        raise _bad_cursor() from None
+    if created_at.tzinfo is None:
+        raise _bad_cursor()
+    return Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lt=last)
+
+
+class Conversations(VisitorView):
+    """The visitor's conversations."""
+
+    @extend_schema(
+        parameters=PAGING,
+        responses={200: serializers.ConversationPage, 401: PROBLEM, 422: PROBLEM},
+    )
+    def get(self, request: Request) -> Response:
+        """List them, newest first."""
+        limit = self.limit(request)
+        found = self.visitor(request).conversations.order_by("-created_at", "-pk")
+        if cursor := request.query_params.get("before"):
+            found = found.filter(before_conversation(cursor))
+        page = list(found[: limit + 1])
+        more = len(page) > limit
+        page = page[:limit]
+        following = conversation_cursor(page[-1]) if more else None
+        return Response(serializers.ConversationPage({"results": page, "next": following}).data)
+
+    @extend_schema(request=None, responses={201: serializers.ConversationOut, 401: PROBLEM})
+    def post(self, request: Request) -> Response:
+        """Start a conversation."""
+        conversation = chat.start_conversation(self.visitor(request))
+        return Response(serializers.ConversationOut(conversation).data, status=201)
+
+    def get_throttles(self) -> list[Any]:
+        return [limits.SendThrottle()]
+
+
+class ReadMarks(VisitorView):
+    """What the visitor has seen."""
+
+    @extend_schema(request=None, responses={204: None, 401: PROBLEM, 404: PROBLEM})
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Mark everything in the conversation as read."""
+        chat.mark_read(self.conversation(request, pk))
+        return Response(status=204)
+
+
+class Messages(VisitorView):
+    """The messages of a conversation."""
+
+    throttle_classes = [limits.SendThrottle, limits.SendAddressThrottle]
+
+    @extend_schema(
+        parameters=PAGING,
+        responses={200: serializers.MessagePage, 401: PROBLEM, 404: PROBLEM, 422: PROBLEM},
+    )
+    def get(self, request: Request, pk: UUID) -> Response:
+        """List them: a page in ascending order, the newest page first."""
+        conversation, limit = self.conversation(request, pk), self.limit(request)
+        found = Message.objects.to_show().filter(conversation=conversation)
+        if cursor := request.query_params.get("before"):
+            if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
+                raise _bad_cursor()
+            found = found.filter(position__lt=int(cursor))
+        page = list(found.order_by("-position")[: limit + 1])
+        more = len(page) > limit
+        page = page[:limit]
+        following = str(page[-1].position) if more else None
+        return Response(serializers.MessagePage({"results": page[::-1], "next": following}).data)
+
+    @extend_schema(
+        request=serializers.NewMessage,
+        responses={
+            201: serializers.Asked,
+            200: OpenApiResponse(serializers.Asked, "The same message, sent again."),
+            401: PROBLEM,
+            404: PROBLEM,
+            409: PROBLEM,
+            422: PROBLEM,
+            429: PROBLEM,
+        },
+    )
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Ask a question."""
+        conversation = self.conversation(request, pk)
+        body = serializers.NewMessage(data=request.data)
+        body.is_valid(raise_exception=True)
+        if conversation.visitor.widget.paused:
+            raise Problem("widget_paused", "This chat is paused. Please come back later.")
+        question, answer, new = chat.ask(
+            conversation,
+            message_id=body.validated_data["id"],
+            text=body.validated_data["text"],
+            page=body.validated_data.get("page") or {},
+        )
+        shown = serializers.Asked({"question": question, "answer": answer}).data
+        return Response(shown, status=201 if new else 200)
+
+
+class Stop(VisitorView):
+    """Ending an answer early."""
+
+    @extend_schema(
+        request=None, responses={202: serializers.MessageOut, 401: PROBLEM, 404: PROBLEM}
+    )
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Stop an answer that is still coming."""
+        answer = chat.stop(chat.find_message(self.visitor(request), pk))
+        return Response(serializers.MessageOut(answer).data, status=202)
+
+
+class Retry(VisitorView):
+    """Asking again."""
+
+    throttle_classes = [limits.SendThrottle, limits.SendAddressThrottle]
+
+    @extend_schema(
+        request=None,
+        responses={
+            201: serializers.Retried,
+            200: OpenApiResponse(serializers.Retried, "The same retry again."),
+            401: PROBLEM,
+            404: PROBLEM,
+            409: PROBLEM,
+        },
+    )
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Ask the question of a failed or stopped answer again."""
+        answer, new = chat.retry(chat.find_message(self.visitor(request), pk))
+        return Response(serializers.Retried({"answer": answer}).data, status=201 if new else 200)
+
+
+class VisitorSelf(VisitorView):
+    """The visitor."""
+
+    @extend_schema(responses={204: None, 401: PROBLEM})
+    def delete(self, request: Request) -> Response:
+        """Erase the visitor with everything kept about them."""
+        erasure.erase_visitor(self.visitor(request))
+        return Response(status=204)
+
+
+# --- pages ----------------------------------------------------------------------------------------
+
+
+@require_safe
+@xframe_options_exempt
+def panel(request: HttpRequest, key: str) -> HttpResponse:
+    """The iframe's page. Who may frame it is the widget's own setting."""
+    widget = Widget.objects.select_related("agent").filter(pk=key).first()
+    if widget is None:
+        unknown = {
+            "title": "This chat is not available",
+            "detail": "No chat widget has this key. Compare the snippet with the admin's.",
+        }
+        response = render(request, "chatwidget/panel_unavailable.html", unknown, status=404)
+        response["Content-Security-Policy"] = embed.panel_policy(request, [])
+        return response
+    context = {
+        "widget": widget,
+        "settings": json.dumps(serializers.WidgetOut(widget).data).translate(embed.SCRIPT_ESCAPES),
+    }
+    response = render(request, "chatwidget/panel.html", context)
+    response["Content-Security-Policy"] = embed.panel_policy(request, widget.allowed_origins)
+    response["Cache-Control"] = "no-cache"
+    return response
+
+
+@cache
+def _built(name: str, modified: float) -> bytes:
+    return Path(name).read_bytes()
+
+
+@require_safe
+def widget_script(request: HttpRequest) -> HttpResponse:
+    """`/widget.js`: one file for every widget, at an address that never changes."""
+    found = finders.find("chatwidget/widget.js")
+    if not isinstance(found, str):
+        return HttpResponseNotFound("// The widget is not built: run `make`.", "text/javascript")
+    path, encoding = Path(found), ""
+    accepted = request.headers.get("Accept-Encoding", "")
+    for name, suffix in (("br", ".br"), ("gzip", ".gz")):
+        if name in accepted and path.with_name(path.name + suffix).exists():
+            path, encoding = path.with_name(path.name + suffix), name
+            break
+    response = HttpResponse(
+        _built(str(path), path.stat().st_mtime), content_type="text/javascript; charset=utf-8"
+    )
+    if encoding:
+        response["Content-Encoding"] = encoding
+    patch_vary_headers(response, ["Accept-Encoding"])
+    response["Cache-Control"] = "public, max-age=600, stale-while-revalidate=86400"
+    # Any site may load it, also one that isolates itself (COEP).
+    response["Cross-Origin-Resource-Policy"] = "cross-origin"
+    response["Access-Control-Allow-Origin"] = "*"
+    return response
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """The demo site, or a plain notice."""
+    if settings.DEMO_SITE and (widget := Widget.objects.order_by("created_at").first()):
+        snippet = embed.snippet(widget, own_origin(request))
+        return render(request, "chatwidget/demo.html", {"snippet": snippet, "widget": widget})
+    return render(request, "chatwidget/home.html")
