@@ -1,0 +1,280 @@
+"""Bringing votes upstream: a transactional outbox with leases.
+
+The vote and its delivery row are committed together. Whoever takes a row holds its lease alone,
+sends the newest revision, and writes the outcome only while the lease is still theirs: attempts
+at one answer never overtake each other, and what changed meanwhile is sent next. A row ends as
+
+    delivered     the vendor holds exactly the visitor's last word
+    unsupported   the vendor cannot say this (clear a vote, mostly)
+    local         the vendor takes no feedback at all
+    failed        refused for good, or given up after a week: kept, shown, and sent again on request
+
+and is never deleted before its answer is.
+"""
+
+import asyncio
+import logging
+import random
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Count, Min, Q, QuerySet
+from django.utils import timezone
+
+from chatwidget import claims, health, metrics, process
+from chatwidget.errors import ChatWidgetError, ProviderError, Unsupported
+from chatwidget.models import Agent, Conversation, Message
+from chatwidget.providers import PROVIDERS, Provider
+from chatwidget.providers.base import Rating
+from chatwidget.providers.drive import drive
+from chatwidget.runner import open_provider
+from chatwidget.serializers import message_frame
+
+from .models import Delivery, Feedback, State
+
+log = logging.getLogger(__name__)
+
+BATCH = 50
+LEASE = timedelta(seconds=25)
+ATTEMPT_S = 20.0
+"""One attempt's deadline: shorter than the lease, so that the lease outlives the attempt."""
+LEAST_ATTEMPTS = 12
+LEAST_AGE = timedelta(days=7)
+LONGEST_WAIT_S = 12 * 3600.0
+LONGEST_RETRY_AFTER_S = 24 * 3600.0
+
+WAITS_FOR_VOTE = "waits for a vote: the vendor takes no comment without one"
+WAITS_FOR_ID = "waits for the vendor's id of the answer"
+
+
+# --- the first state of a revision ----------------------------------------------------------------
+
+
+def schedule(feedback: Feedback, agent: Agent) -> Delivery:
+    """Set the delivery of the feedback's newest revision; call it in the vote's transaction."""
+    delivery, _ = Delivery.objects.select_for_update().get_or_create(
+        feedback=feedback, defaults={"agent": agent}
+    )
+    state, problem, due = first_state(feedback, delivery, PROVIDERS.get(agent.provider))
+    delivery.state, delivery.problem = state, problem
+    delivery.next_at = timezone.now() if due else None
+    delivery.revision, delivery.attempts, delivery.first_tried_at = feedback.revision, 0, None
+    delivery.save(
+        update_fields=["state", "problem", "next_at", "revision", "attempts", "first_tried_at"]
+    )
+    return delivery
+
+
+def first_state(
+    feedback: Feedback, delivery: Delivery, provider: type[Provider] | None
+) -> tuple[State, str, bool]:
+    """Return the state a new revision starts in, why, and whether it can be sent now."""
+    if provider is None or not provider.takes_votes:
+        return State.LOCAL, "", False
+    if feedback.vote is None and not provider.clears_votes:
+        voted_before = feedback.revision > 1 and (delivery.held_vote or delivery.revision)
+        if voted_before and delivery.problem != WAITS_FOR_VOTE:
+            held = delivery.held_vote or "perhaps a vote"
+            return State.UNSUPPORTED, f"cannot be taken back there: it still holds {held}", False
+        if feedback.comment or feedback.reasons:
+            return State.PENDING, WAITS_FOR_VOTE, False
+        return State.DELIVERED, "", False
+    if not feedback.message.upstream_id:
+        return State.PENDING, WAITS_FOR_ID, False
+    return State.PENDING, "", True
+
+
+# --- the job --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A delivery that is ours until its lease ends."""
+
+    pk: int
+    token: uuid.UUID
+    revision: int
+    attempts: int
+    first_tried_at: datetime
+    agent: Agent
+    message: uuid.UUID
+    visitor: str
+    vote: str
+    rating: Rating = field(repr=False)
+
+
+async def drain() -> bool:
+    """Job: send what is due. Vendors go side by side, so a dead one delays no other."""
+    due = await process.running().store.write(claim_due)
+    if due:
+        await asyncio.gather(*(_send(one) for one in due))
+    return len(due) == BATCH
+
+
+def claim_due() -> list[Due]:
+    """Take up to BATCH deliveries that are due, no agent having more than its share of them."""
+    now = timezone.now()
+    waiting = (
+        Delivery.objects.select_related("agent", "feedback__message__question")
+        .select_related("feedback__message__conversation__visitor")
+        .filter(Q(lease_until=None) | Q(lease_until__lt=now), state=State.PENDING, next_at__lte=now)
+    )
+    return [due for one in waiting.order_by("next_at")[:BATCH] if (due := _claim(one, now))]
+
+
+def _claim(delivery: Delivery, now: datetime) -> Due | None:
+    token = uuid.uuid4()
+    first = delivery.first_tried_at or now
+    taken = Delivery.objects.filter(
+        Q(lease_until=None) | Q(lease_until__lt=now), pk=delivery.pk, state=State.PENDING
+    ).update(
+        lease_token=token,
+        lease_until=now + LEASE,
+        attempts=delivery.attempts + 1,
+        first_tried_at=first,
+    )
+    if not taken:
+        return None
+    feedback, message = delivery.feedback, delivery.feedback.message
+    labels = {
+        reason["key"]: reason["label"]
+        for reason in [
+            *message.conversation.visitor.widget.reasons_up,
+            *message.conversation.visitor.widget.reasons_down,
+        ]
+    }
+    return Due(
+        pk=delivery.pk,
+        token=token,
+        revision=feedback.revision,
+        attempts=delivery.attempts + 1,
+        first_tried_at=first,
+        agent=delivery.agent,
+        message=message.pk,
+        visitor=str(message.conversation.visitor_id),
+        vote=feedback.vote or "",
+        rating=Rating(
+            question=message.question.text if message.question else "",
+            answer=message.text,
+            vote=feedback.vote,  # type: ignore[arg-type]  (the database holds up, down or null)
+            comment=feedback.comment,
+            reasons=tuple(labels.get(key, key) for key in feedback.reasons),
+            answer_id=message.upstream_id,
+            known=claims.known(message),
+        ),
+    )
+
+
+async def _send(due: Due) -> None:
+    """One attempt; whatever comes of it is written down."""
+    running = process.running()
+    error: Exception | None = None
+    try:
+        provider = open_provider(due.agent)
+        async with asyncio.timeout(ATTEMPT_S):
+            await drive(provider, provider.rate(due.rating), running.http)
+    except TimeoutError as raised:
+        error = raised
+    except ChatWidgetError as raised:
+        error = raised
+    except Exception as raised:
+        log.exception("delivery %s met a bug", due.pk)
+        error = raised
+    outcome = "delivered" if error is None else type(error).__name__.lower()
+    metrics.deliveries.labels(due.agent.provider, outcome).inc()
+    frame = await running.store.write(lambda: settle(due, error))
+    if frame:
+        running.hub.publish(due.visitor, frame)
+
+
+def settle(due: Due, error: Exception | None):  # type: ignore[no-untyped-def]
+    """Write an attempt's outcome, if the lease is still ours. Returns the message's new frame."""
+    delivery = (
+        Delivery.objects.select_for_update(of=("self",))
+        .select_related("feedback")
+        .filter(pk=due.pk, lease_token=due.token)
+        .first()
+    )
+    if delivery is None:
+        return None
+    now = timezone.now()
+    delivery.lease_token = delivery.lease_until = None
+    if error is None:
+        delivery.held_revision, delivery.held_vote = due.revision, due.vote
+    if delivery.feedback.revision != due.revision:
+        # The visitor has said something newer meanwhile; `schedule` has set what happens next.
+        if delivery.state == State.UNSUPPORTED and error is None:
+            delivery.problem = f"cannot be taken back there: it still holds {due.vote}"
+    elif error is None:
+        delivery.state, delivery.problem, delivery.next_at = State.DELIVERED, "", None
+        delivery.delivered_at = now
+    elif isinstance(error, Unsupported):
+        delivery.state, delivery.problem, delivery.next_at = State.UNSUPPORTED, str(error), None
+    else:
+        _after_failure(delivery, due, error, now)
+    delivery.save()
+    return touch(due.message)
+
+
+def _after_failure(delivery: Delivery, due: Due, error: Exception, now: datetime) -> None:
+    delivery.problem = (str(error) or type(error).__name__)[:500]
+    permanent = isinstance(error, ProviderError) and error.permanent
+    tired = due.attempts >= LEAST_ATTEMPTS and now - due.first_tried_at >= LEAST_AGE
+    if permanent or tired:
+        delivery.state, delivery.next_at = State.FAILED, None
+    else:
+        retry_after_s = error.retry_after_s if isinstance(error, ProviderError) else None
+        delivery.next_at = now + timedelta(seconds=wait_s(due.attempts, retry_after_s))
+
+
+def wait_s(attempts: int, retry_after_s: float | None = None) -> float:
+    """Return the wait before the next attempt: doubling, with full jitter, never before
+    Retry-After (up to a day).
+    """
+    longest = min(settings.FEEDBACK_FIRST_RETRY_S * 2.0 ** (attempts - 1), LONGEST_WAIT_S)
+    # The first retry keeps its time; later ones spread out, so that a vendor that comes back is
+    # not met by everybody at once.
+    chosen = longest if attempts == 1 else random.uniform(0, longest)  # noqa: S311
+    return max(chosen, min(retry_after_s or 0.0, LONGEST_RETRY_AFTER_S))
+
+
+def touch(message: uuid.UUID):  # type: ignore[no-untyped-def]
+    """Note that a message looks different now. Returns its frame, or None if it is erased."""
+    now = timezone.now()
+    Message.objects.filter(pk=message).update(changed_at=now)
+    found = Message.objects.to_show().filter(pk=message).first()
+    if found is None:
+        return None
+    Conversation.objects.filter(pk=found.conversation_id).update(changed_at=now)
+    return message_frame(found)
+
+
+# --- what the operator does -----------------------------------------------------------------------
+
+
+def resend(deliveries: QuerySet[Delivery]) -> int:
+    """Try these again from the start, unless they are on their way. Returns how many."""
+    count = 0
+    for delivery in deliveries.select_related("agent", "feedback__message"):
+        if delivery.state == State.PENDING and delivery.lease_token:
+            continue
+        schedule(delivery.feedback, delivery.agent)
+        process.publish(
+            delivery.feedback.message.conversation.visitor_id,
+            *filter(None, [touch(delivery.feedback.message_id)]),
+        )
+        count += 1
+    process.wake("deliver feedback")
+    return count
+
+
+@health.collect
+def _gauges() -> None:
+    backlog = Delivery.objects.filter(state=State.PENDING).aggregate(
+        count=Count("pk"), oldest=Min("feedback__updated_at")
+    )
+    metrics.backlog.set(backlog["count"])
+    oldest = backlog["oldest"]
+    metrics.backlog_age.set((timezone.now() - oldest).total_seconds() if oldest else 0)

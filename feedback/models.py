@@ -1,0 +1,99 @@
+"""A visitor's last word on an answer, and bringing it to the vendor."""
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from chatwidget.models import Agent, Message
+
+
+class Vote(models.TextChoices):
+    UP = "up", "Thumbs up"
+    DOWN = "down", "Thumbs down"
+
+
+class Feedback(models.Model):
+    """The visitor's last word on one answer. `revision` counts its changes."""
+
+    message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="feedback")
+    vote = models.CharField(max_length=4, choices=Vote, null=True, blank=True)  # noqa: DJ001
+    comment = models.TextField(blank=True)
+    reasons = models.JSONField(default=list, blank=True)
+    revision = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name_plural = "feedback"
+        indexes = [
+            models.Index(fields=["-updated_at"], name="feedback_by_time"),
+            models.Index(fields=["vote", "-updated_at"], name="feedback_by_vote"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(vote__isnull=True) | Q(vote__in=Vote.values), name="feedback_vote"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Feedback on {str(self.message_id)[:8]}"
+
+
+class State(models.TextChoices):
+    PENDING = "pending", "On its way"
+    DELIVERED = "delivered", "Delivered"
+    UNSUPPORTED = "unsupported", "Not expressible"
+    FAILED = "failed", "Failed"
+    LOCAL = "local", "Kept here"
+
+
+class Delivery(models.Model):
+    """The series of attempts to bring one feedback's newest revision upstream.
+
+    One row per feedback, so that attempts never overtake each other: whoever holds the lease
+    sends, and what was changed meanwhile is sent next. Never deleted undelivered.
+    """
+
+    feedback = models.OneToOneField(Feedback, on_delete=models.CASCADE, related_name="delivery")
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="deliveries")
+    """The conversation's agent, so that one dead vendor can be passed over by index."""
+    state = models.CharField(max_length=11, choices=State, default=State.PENDING)
+    revision = models.PositiveIntegerField(default=0)
+    """The feedback revision that `state` speaks of."""
+    attempts = models.PositiveIntegerField(default=0)
+    """Attempts at this revision."""
+    next_at = models.DateTimeField(null=True, blank=True)
+    """When to try; null while something else must come first (a vote, the answer's id)."""
+    lease_token = models.UUIDField(null=True, blank=True, editable=False)
+    lease_until = models.DateTimeField(null=True, blank=True, editable=False)
+    problem = models.CharField(max_length=500, blank=True)
+    """Why it is not delivered, for the operator."""
+    held_revision = models.PositiveIntegerField(default=0)
+    """The newest revision that the vendor has said it holds; 0: none."""
+    held_vote = models.CharField(max_length=4, blank=True)
+    """The vote that the vendor holds, as far as it has said."""
+    first_tried_at = models.DateTimeField(null=True, blank=True)
+    delivered_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        indexes = [
+            models.Index(
+                fields=["next_at"],
+                condition=Q(state=State.PENDING, next_at__isnull=False),
+                name="delivery_due",
+            ),
+            models.Index(fields=["state", "created_at"], name="delivery_by_state"),
+            models.Index(
+                fields=["agent", "next_at"],
+                condition=Q(state=State.PENDING),
+                name="delivery_of_agent",
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=State.values), name="delivery_state"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Delivery of feedback {self.feedback_id}"

@@ -1,0 +1,7 @@
+"""Addresses of votes, below the API's root."""
+
+from django.urls import path
+
+from .views import FeedbackView
+
+urlpatterns = [path("messages/<uuid:pk>/feedback", FeedbackView.as_view())]

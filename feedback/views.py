@@ -1,0 +1,81 @@
+"""Voting. Stored first; the way upstream begins with the commit."""
+
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from chatwidget import chat, limits, process
+from chatwidget.models import Message
+from chatwidget.problems import Problem
+from chatwidget.serializers import FeedbackOut, NewFeedback
+from chatwidget.views import PROBLEM, VisitorView
+
+from . import delivery
+from .models import Feedback
+
+
+class FeedbackView(VisitorView):
+    """The visitor's last word on one answer."""
+
+    throttle_classes = [limits.VoteThrottle]
+
+    @extend_schema(
+        request=NewFeedback,
+        responses={
+            200: FeedbackOut,
+            401: PROBLEM,
+            404: PROBLEM,
+            409: PROBLEM,
+            422: PROBLEM,
+            429: PROBLEM,
+        },
+    )
+    def put(self, request: Request, pk: UUID) -> Response:
+        """Replace the vote, comment and reasons; the same again changes nothing."""
+        message = self.rateable(request, pk)
+        widget = message.conversation.visitor.widget
+        body = NewFeedback(data=request.data, context={"reason_keys": widget.reason_keys})
+        body.is_valid(raise_exception=True)
+        wanted = body.validated_data
+        if wanted["comment"].strip() and not widget.comments_enabled:
+            raise Problem("invalid", errors={"comment": ["This widget takes no comments."]})
+        return Response(FeedbackOut(store(message, **wanted)).data)
+
+    @extend_schema(responses={204: None, 401: PROBLEM, 404: PROBLEM, 409: PROBLEM})
+    def delete(self, request: Request, pk: UUID) -> Response:
+        """Take everything back."""
+        message = self.rateable(request, pk)
+        if hasattr(message, "feedback"):
+            store(message, vote=None, comment="", reasons=[])
+        return Response(status=204)
+
+    def rateable(self, request: Request, pk: UUID) -> Message:
+        """Return the visitor's own message. Raises `feedback_not_allowed`."""
+        message = chat.find_message(self.visitor(request), pk)
+        if not message.rateable:
+            raise Problem("feedback_not_allowed", "Only a finished answer can be rated.")
+        return message
+
+
+def store(message: Message, *, vote: str | None, comment: str, reasons: list[str]) -> Feedback:
+    """Commit the visitor's last word together with its delivery; the same again is no change."""
+    with transaction.atomic():
+        feedback, _ = Feedback.objects.get_or_create(message=message)
+        feedback = Feedback.objects.select_for_update().get(pk=feedback.pk)
+        said = (feedback.vote, feedback.comment, feedback.reasons)
+        if feedback.revision and said == (vote, comment, reasons):
+            return feedback
+        feedback.vote, feedback.comment, feedback.reasons = vote, comment, reasons
+        feedback.revision += 1
+        feedback.updated_at = timezone.now()
+        feedback.save()
+        feedback.message = message
+        feedback.delivery = delivery.schedule(feedback, message.conversation.agent)
+        frame = delivery.touch(message.pk)
+    process.publish(message.conversation.visitor_id, frame)
+    process.wake("deliver feedback")
+    return feedback
