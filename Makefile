@@ -1,0 +1,76 @@
+# Two commands do everything: `make run` serves the demo, `make test` runs every test.
+# Both set up what is missing and can be run again at any time.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PORT ?= 8000
+VENV := .venv/bin
+STAMPS := .stamps
+TESTS ?= tests
+WORKERS ?= 2
+
+.PHONY: run test test-long check format lock wheel clean
+
+run: $(STAMPS)/run static/chatwidget/widget.js
+	@PROVIDER_ALLOW_PRIVATE=true exec $(VENV)/python manage.py serve --demo --port $(PORT)
+
+test: $(STAMPS)/dev $(STAMPS)/frontend static/chatwidget/widget.js $(STAMPS)/chromium check
+	cd frontend && npm test --silent
+	$(VENV)/python -m pytest -n $(WORKERS) $(TESTS)
+
+test-long: $(STAMPS)/dev $(STAMPS)/frontend static/chatwidget/widget.js $(STAMPS)/chromium
+	$(VENV)/python -m pytest -m long --timeout 7200 -p no:randomly $(TESTS)
+
+check: $(STAMPS)/dev $(STAMPS)/frontend
+	$(VENV)/ruff format --check .
+	$(VENV)/ruff check .
+	$(VENV)/mypy
+	$(VENV)/lint-imports
+	$(VENV)/python manage.py makemigrations --check --dry-run
+	cd frontend && npm run --silent check
+
+format: $(STAMPS)/dev $(STAMPS)/frontend
+	$(VENV)/ruff format .
+	$(VENV)/ruff check --fix .
+	cd frontend && npm run --silent format
+
+# --- what the above stand on ---
+
+$(STAMPS)/venv:
+	$(PYTHON) -m venv .venv
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/run: requirements.txt | $(STAMPS)/venv
+	$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(STAMPS)/dev: requirements-dev.txt | $(STAMPS)/venv
+	$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@ $(STAMPS)/run
+
+$(STAMPS)/frontend: frontend/package-lock.json
+	cd frontend && npm ci --silent
+	@mkdir -p $(STAMPS) && touch $@
+
+# A browser of the system, installed where there is none and we may.
+$(STAMPS)/chromium:
+	@command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core) \
+	  || (echo "Install Chromium first: its package is called chromium." && false)
+	@mkdir -p $(STAMPS) && touch $@
+
+static/chatwidget/widget.js: $(STAMPS)/frontend $(shell find frontend/src -type f 2>/dev/null) frontend/build.mjs
+	cd frontend && npm run --silent build
+	@touch $@
+
+# --- for maintainers ---
+
+# The lock files: one for running, one for developing, both with hashes and without addresses.
+LOCK := uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet
+lock:
+	$(LOCK) -o requirements.txt
+	$(LOCK) --group dev -c requirements.txt -o requirements-dev.txt
+
+wheel: $(STAMPS)/dev static/chatwidget/widget.js
+	$(VENV)/python -m build --no-isolation --wheel
+
+clean:
+	rm -rf .venv .stamps .staticfiles dist static/chatwidget frontend/node_modules
