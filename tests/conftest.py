@@ -1,0 +1,45 @@
+"""What tests share: one real database file per worker, one real server, the simulators."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from django.core.management import call_command
+
+from .environment import DATA_DIR
+from .server import Server
+from .simulators.openai import OpenAISimulator
+from .simulators.raia import RaiaSimulator
+
+
+@pytest.fixture(scope="session", autouse=True)
+def database(django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
+    """Migrate the run's own database. Tests commit for real: the server reads the same file."""
+    with django_db_blocker.unblock():  # type: ignore[attr-defined]
+        call_command("migrate", verbosity=0)
+        yield
+    shutil.rmtree(DATA_DIR, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server(database: None) -> Iterator[Server]:
+    """The default stack: one process, SQLite, in-memory layer, background work inside."""
+    with Server() as running:
+        yield running
+        assert "Traceback" not in running.log(), running.log()
+
+
+@pytest.fixture
+def raia() -> Iterator[RaiaSimulator]:
+    """raia; a request that its document does not allow fails the test."""
+    with RaiaSimulator() as simulator:
+        yield simulator
+        assert simulator.violations == []
+
+
+@pytest.fixture
+def openai() -> Iterator[OpenAISimulator]:
+    """An OpenAI-compatible server, likewise."""
+    with OpenAISimulator() as simulator:
+        yield simulator
+        assert simulator.violations == []

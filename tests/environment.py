@@ -1,0 +1,22 @@
+"""The environment of every test run, set before Django reads it. One data folder per worker.
+
+Waits that are long in production are short here; what is measured in tests is order and outcome.
+"""
+
+import os
+import tempfile
+
+DATA_DIR = tempfile.mkdtemp(prefix="chatwidget-test-")
+
+os.environ.update(
+    DATA_DIR=DATA_DIR,
+    SECRET_KEY="test-secret-key-that-is-long-enough-for-every-check",
+    PROVIDER_ALLOW_PRIVATE="true",
+    RATE_LIMITS="off",
+    FEEDBACK_FIRST_RETRY_S="0.1",
+    HUMAN_POLL_S="0.1",
+    LEASE_S="3",
+    DJANGO_ALLOW_ASYNC_UNSAFE="true",  # tests that await also look into the database
+)
+for name in ("DATABASE_URL", "REDIS_URL", "CREDENTIAL_KEYS", "PUBLIC_URL", "DEBUG", "DEMO_SITE"):
+    os.environ.pop(name, None)

@@ -1,0 +1,88 @@
+"""A real server process on loopback: started, asked, killed and started again by tests."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).resolve().parent.parent
+START_S = 30
+
+
+class Server:
+    """`manage.py serve` with this run's environment and whatever `env` adds."""
+
+    def __init__(self, *arguments: str, **env: str) -> None:
+        self.arguments, self.env = arguments, env
+        self.port = 0
+        self._process: subprocess.Popen[str] | None = None
+        handle, name = tempfile.mkstemp(prefix="chatwidget-server-", suffix=".log")
+        os.close(handle)
+        self._log = Path(name)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server runs"
+        return self._process.pid
+
+    def log(self) -> str:
+        """Everything it has written so far, both streams."""
+        return self._log.read_text(errors="replace")
+
+    def start(self) -> Self:
+        """Start it, on its earlier port if it had one, and wait until it listens."""
+        with self._log.open("a") as log:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "manage.py",
+                    "serve",
+                    "--port",
+                    str(self.port),
+                    *self.arguments,
+                ],
+                cwd=ROOT,
+                env=os.environ | self.env,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
+                self.port = int(found[1])
+                return self
+        raise AssertionError(f"the server did not start:\n{self.log()}")
+
+    def stop(self) -> int:
+        """Ask it to end and wait for it; returns its exit code."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it without a word, as a crash does."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> int:
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        process.send_signal(how)
+        code = process.wait(timeout=START_S)
+        assert process.stdout is not None
+        process.stdout.close()
+        return code
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+        self._log.unlink(missing_ok=True)

@@ -1,0 +1,160 @@
+"""A visitor's client in Python: REST with httpx, the socket with websockets, the protocol's rules."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import httpx
+import websockets
+
+JSON = dict[str, Any]
+FINAL = ("completed", "failed", "stopped")
+DEADLINE_S = 20.0
+
+
+class Socket:
+    """One tab: keeps the messages as the protocol says, and remembers what came."""
+
+    def __init__(self, connection: websockets.ClientConnection, token: str) -> None:
+        self.connection, self.token = connection, token
+        self.messages: dict[str, JSON] = {}
+        self.conversations: dict[str, JSON] = {}
+        self.frames: list[JSON] = []
+        self.gaps = 0
+
+    async def send(self, frame: JSON | str) -> None:
+        await self.connection.send(frame if isinstance(frame, str) else json.dumps(frame))
+
+    async def hello(self, conversation: str | None = None) -> JSON:
+        await self.send({"type": "hello", "token": self.token, "conversation": conversation})
+        return await self.until(lambda frame: frame["type"] == "ready")
+
+    async def sync(self, conversation: str) -> JSON:
+        await self.send({"type": "sync", "conversation": conversation})
+        return await self.until(lambda frame: frame["type"] == "ready")
+
+    async def next(self) -> JSON:
+        """Receive one frame and apply it."""
+        frame: JSON = json.loads(await self.connection.recv())
+        self.frames.append(frame)
+        match frame["type"]:
+            case "ready":
+                self.messages |= {one["id"]: one for one in frame["messages"]}
+            case "message":
+                self.messages[frame["message"]["id"]] = frame["message"]
+            case "conversation":
+                self.conversations[frame["conversation"]["id"]] = frame["conversation"]
+            case "delta":
+                self._append(frame)
+        return frame
+
+    def _append(self, frame: JSON) -> None:
+        message = self.messages.get(frame["message_id"])
+        if message is None or frame["seq"] > message["seq"] + 1:
+            self.gaps += 1
+        elif frame["seq"] == message["seq"] + 1:
+            message["text"] += frame["text"]
+            message["seq"] = frame["seq"]
+            message["status"] = "streaming"
+
+    async def until(self, found: Callable[[JSON], bool], *, timeout_s: float = DEADLINE_S) -> JSON:
+        """Receive frames until one fits; that one is returned."""
+        async with asyncio.timeout(timeout_s):
+            while not found(frame := await self.next()):
+                pass
+            return frame
+
+    async def until_message(
+        self, found: Callable[[JSON], bool], *, timeout_s: float = DEADLINE_S
+    ) -> JSON:
+        """Receive until a message as we hold it fits."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                for message in self.messages.values():
+                    if found(message):
+                        return message
+                await self.next()
+
+    async def final(self, answer: JSON, *, timeout_s: float = DEADLINE_S) -> JSON:
+        """Receive until this answer has ended."""
+        return await self.until_message(
+            lambda one: one["id"] == answer["id"] and one["status"] in FINAL, timeout_s=timeout_s
+        )
+
+    async def close_code(self) -> int:
+        """Receive until the server closes; return its code."""
+        async with asyncio.timeout(DEADLINE_S):
+            try:
+                while True:
+                    await self.next()
+            except websockets.ConnectionClosed as closed:
+                return closed.rcvd.code if closed.rcvd else 1006
+
+
+class Visitor:
+    """A session on one widget. Use as `async with Visitor(base, key) as visitor`."""
+
+    def __init__(self, base: str, key: str, *, token: str | None = None) -> None:
+        self.base, self.key = base, key
+        self.http = httpx.AsyncClient(base_url=base + "/api/v1", timeout=30, trust_env=False)
+        self.token = token
+
+    async def __aenter__(self) -> Self:
+        await self.enter()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.http.aclose()
+
+    async def enter(self) -> JSON:
+        body = {"token": self.token} if self.token else {}
+        answer = await self.http.post(f"/widgets/{self.key}/sessions", json=body)
+        assert answer.status_code == 201, answer.text
+        session: JSON = answer.json()
+        self.token = session["token"]
+        self.id = session["visitor"]["id"]
+        self.http.headers["Authorization"] = f"Bearer {self.token}"
+        return session
+
+    async def call(self, method: str, path: str, body: Any = None, *, expect: int = 200) -> Any:
+        answer = await self.http.request(method, path, json=body)
+        assert answer.status_code == expect, f"{answer.status_code}: {answer.text}"
+        return answer.json() if answer.content else None
+
+    async def conversation(self) -> str:
+        return str((await self.call("POST", "/conversations", expect=201))["id"])
+
+    async def ask(self, conversation: str, text: str, *, expect: int = 201, **more: Any) -> Any:
+        body = {"id": str(uuid.uuid4()), "text": text} | more
+        return await self.call(
+            "POST", f"/conversations/{conversation}/messages", body, expect=expect
+        )
+
+    async def messages(self, conversation: str) -> list[JSON]:
+        page = await self.call("GET", f"/conversations/{conversation}/messages")
+        return list(page["results"])
+
+    async def vote(self, message: JSON, *, expect: int = 200, **body: Any) -> Any:
+        return await self.call("PUT", f"/messages/{message['id']}/feedback", body, expect=expect)
+
+    @asynccontextmanager
+    async def socket(
+        self, conversation: str | None = None, *, hello: bool = True
+    ) -> AsyncIterator[Socket]:
+        """Open a tab on a conversation."""
+        address = self.base.replace("http", "ws", 1) + "/ws/v1/"
+        async with websockets.connect(address, compression=None, proxy=None) as connection:
+            socket = Socket(connection, self.token or "")
+            if hello:
+                await socket.hello(conversation)
+            yield socket
+
+    async def ask_and_wait(self, text: str, *, timeout_s: float = DEADLINE_S) -> JSON:
+        """Ask in a new conversation and return the final answer."""
+        conversation = await self.conversation()
+        async with self.socket(conversation) as socket:
+            asked = await self.ask(conversation, text)
+            return await socket.final(asked["answer"], timeout_s=timeout_s)
