@@ -1,0 +1,120 @@
+"""What our admin pages share: typed bases, a paginator that never counts a whole table."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django import forms
+from django.contrib import admin
+from django.core import paginator
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.functional import cached_property
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin as ModelAdmin
+    from django.forms import ModelForm as ModelForm
+
+    Paginator = paginator.Paginator[Any]
+else:
+    Paginator = paginator.Paginator
+
+    class ModelAdmin(admin.ModelAdmin):
+        """Django's, subscriptable as its type stubs want it."""
+
+        def __class_getitem__(cls, item):
+            return cls
+
+    class ModelForm(forms.ModelForm):
+        """Django's, subscriptable as its type stubs want it."""
+
+        def __class_getitem__(cls, item):
+            return cls
+
+
+M = TypeVar("M", bound=Model)
+
+ROWS = 50
+AHEAD = 8
+"""How many pages past the one that is shown are counted."""
+RECENT = timedelta(days=7)
+COUNTED_AT_MOST = 10_000
+
+
+class LookaheadPaginator(Paginator):
+    """Counts a few pages past the one that is shown and no further: a table may be very long."""
+
+    shown = 1
+
+    @cached_property
+    def count(self) -> int:
+        return min(self._found, self._limit)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is more than `count`."""
+        return self._found > self._limit
+
+    @property
+    def _limit(self) -> int:
+        return (self.shown + AHEAD) * self.per_page
+
+    @cached_property
+    def _found(self) -> int:
+        # `values` leaves the list's annotations out of the count.
+        rows = self.object_list.order_by().values("pk")  # type: ignore[attr-defined]  # a QuerySet
+        return int(rows[: self._limit + 1].count())
+
+
+class LongListAdmin(ModelAdmin[M]):
+    """A read-only list of what visitors made: never counted as a whole, never edited."""
+
+    list_per_page = ROWS
+    list_max_show_all = 0
+    show_full_result_count = False
+    sortable_by = ()  # newest first, by an index; sorting a long table by a column is slow
+    paginator = LookaheadPaginator
+
+    def get_paginator(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[M],
+        per_page: int,
+        orphans: int = 0,
+        allow_empty_first_page: bool = True,
+    ) -> LookaheadPaginator:
+        pages = LookaheadPaginator(queryset, per_page, orphans, allow_empty_first_page)
+        page = request.GET.get("p", "")
+        pages.shown = max(1, int(page)) if page.isdecimal() and len(page) < 6 else 1
+        return pages
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
+        return False
+
+
+def date_filter(title: str) -> type[admin.DateFieldListFilter]:
+    """Return Django's filter by date under a name that says what the date is of."""
+
+    class Dated(admin.DateFieldListFilter):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.title = title
+
+    return Dated
+
+
+def bounded_count(rows: QuerySet[Any], at_most: int = COUNTED_AT_MOST) -> str:
+    """Return how many rows there are, as text; past `at_most` only that there are more."""
+    found = rows.order_by().values("pk")[: at_most + 1].count()
+    return f"{at_most:,}+" if found > at_most else f"{found:,}"
+
+
+def recently() -> Any:
+    """Return the moment since which something counts as recent on the front page."""
+    return timezone.now() - RECENT

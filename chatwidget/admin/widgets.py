@@ -1,0 +1,271 @@
+"""Widgets: where one may be shown, how it looks and speaks, and the line of HTML to copy."""
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from .. import embed
+from ..erasure import erase_visitor
+from ..models import Conversation, Widget
+from ..site import Card, CardLine, Menu
+from .base import ModelAdmin, ModelForm
+from .fields import ColorInput, LinesField, OriginsField, ReasonsField, TextsField
+from .text import visible
+
+DELETABLE_VISITORS = 200
+"""A widget that more visitors have used is paused instead of deleted."""
+
+
+class WidgetForm(ModelForm[Widget]):
+    """A widget, its lists as lines."""
+
+    origins = OriginsField(
+        label="Sites",
+        rows=3,
+        placeholder="https://www.example.com",
+        help_text="The sites that may show this widget, one per line. "
+        "None: only this service itself, for trying it out.",
+    )
+    starters = LinesField(
+        label="Starter prompts",
+        rows=4,
+        placeholder="When are you open?",
+        help_text="Up to six questions to start with, one per line. A click asks them.",
+    )
+    reasons_up = ReasonsField(
+        label="Reasons for thumbs up",
+        rows=4,
+        help_text="One per line, as key: label. The key is what reports and the vendor see.",
+    )
+    reasons_down = ReasonsField(
+        label="Reasons for thumbs down", rows=5, help_text="The same for a thumbs down."
+    )
+    texts = TextsField(
+        label="Other texts",
+        rows=3,
+        placeholder="placeholder: Ask us anything",
+        help_text="Words of the panel in place of its own, one per line, as name: text.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"label_suffix": ""} | kwargs)
+
+    class Meta:
+        model = Widget
+        fields = (
+            "name",
+            "agent",
+            "origins",
+            "paused",
+            "color",
+            "position",
+            "theme",
+            "locale",
+            "title",
+            "subtitle",
+            "greeting",
+            "label",
+            "disclaimer",
+            "starters",
+            "texts",
+            "feedback_enabled",
+            "comments_enabled",
+            "reasons_up",
+            "reasons_down",
+            "retention_days",
+        )
+        widgets = {
+            "color": ColorInput,
+            "greeting": forms.Textarea(attrs={"rows": 3}),
+        }
+        labels = {
+            "color": "Colour",
+            "position": "Place",
+            "theme": "Light or dark",
+            "locale": "Language",
+            "label": "Name of the bubble",
+            "disclaimer": "Small print",
+            "feedback_enabled": "Ask for thumbs up and down",
+            "comments_enabled": "Ask for a comment after a vote",
+            "retention_days": "Keep conversations for (days)",
+        }
+        help_texts = {
+            "name": "For you; visitors do not see it.",
+            "label": "Read out by screen readers; shown on hover.",
+            "disclaimer": "A line below the input, such as “Answers may be wrong.”",
+            "locale": "A language tag, such as en or pt-BR.",
+        }
+
+
+@admin.register(Widget)
+class WidgetAdmin(ModelAdmin[Widget]):
+    """The embeds. Each page shows the snippet."""
+
+    menu = Menu(order=30, icon="widget", label="Widgets")
+    form = WidgetForm
+    list_display = ("title_", "agent_", "sites", "state", "kept")
+    list_select_related = ("agent",)
+    list_filter = ("agent", "paused")
+    search_fields = ("name", "key", "title")
+    sortable_by = ()
+    change_form_template = "admin/chatwidget/widget/change_form.html"
+    fieldsets = (
+        (None, {"fields": ("name", "agent", "paused")}),
+        ("Where it may be shown", {"fields": ("origins",)}),
+        ("Look", {"fields": ("color", "position", "theme")}),
+        (
+            "Words",
+            {
+                "fields": (
+                    "title",
+                    "subtitle",
+                    "greeting",
+                    "starters",
+                    "disclaimer",
+                    "label",
+                    "locale",
+                    "texts",
+                )
+            },
+        ),
+        (
+            "Feedback",
+            {"fields": ("feedback_enabled", "comments_enabled", "reasons_up", "reasons_down")},
+        ),
+        ("Retention", {"fields": ("retention_days",)}),
+    )
+
+    # --- the list ---
+
+    @admin.display(description="widget")
+    def title_(self, widget: Widget) -> SafeString:
+        return format_html(
+            '<span class="row-title">{}</span><span class="row-preview">{}</span>',
+            visible(widget.name),
+            widget.key,
+        )
+
+    @admin.display(description="agent")
+    def agent_(self, widget: Widget) -> SafeString:
+        url = reverse("admin:chatwidget_agent_change", args=[widget.agent_id])
+        warning = '<span class="badge bad">Needs you</span>' if widget.agent.problem else ""
+        return format_html(
+            '<a href="{}">{}</a> {}', url, visible(widget.agent.name), SafeString(warning)
+        )
+
+    @admin.display(description="sites")
+    def sites(self, widget: Widget) -> SafeString | str:
+        if not widget.origins:
+            return "Only here, for trying out"
+        first = visible(widget.origins[0])
+        more = len(widget.origins) - 1
+        return format_html("{} and {} more", first, more) if more else first
+
+    @admin.display(description="state")
+    def state(self, widget: Widget) -> SafeString:
+        kind, words = ("warn", "Paused") if widget.paused else ("good", "Live")
+        return format_html('<span class="badge {}">{}</span>', kind, words)
+
+    @admin.display(description="kept for")
+    def kept(self, widget: Widget) -> str:
+        return f"{widget.retention_days} days" if widget.retention_days else "Always"
+
+    # --- the form ---
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.name == "agent" and field:
+            field.empty_label = "Choose an agent"
+            field.widget = field.widget.widget  # without the pop-ups to edit agents from here
+        return field
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = dict(extra_context or {})
+        if (widget := self.get_object(request, unquote(object_id))) is not None:
+            base_url = settings.PUBLIC_URL or request.build_absolute_uri("/")[:-1]
+            context |= {
+                "snippet": embed.snippet(widget, base_url),
+                "preview_url": f"/w/{widget.key}/",
+                "demo_url": f"/?widget={widget.key}" if settings.DEMO_SITE else "",
+                "conversations_url": reverse("admin:chatwidget_conversation_changelist")
+                + f"?visitor__widget__key__exact={widget.key}",
+            }
+        return super().change_view(request, object_id, form_url, context)
+
+    def response_add(
+        self, request: HttpRequest, obj: Widget, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Stay on the new widget's page: the snippet is what the operator came for."""
+        if "_addanother" in request.POST or "_popup" in request.POST:
+            return super().response_add(request, obj, post_url_continue)
+        messages.success(request, f"{obj.name} is ready. Copy its snippet into your site.")
+        return HttpResponseRedirect(reverse("admin:chatwidget_widget_change", args=[obj.pk]))
+
+    # --- removal ---
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
+        """Say what goes too, without loading every conversation; refuse what is much used."""
+        names, obstacles = [], []
+        for widget in objs:
+            visitors = widget.visitors.all()[: DELETABLE_VISITORS + 1].count()
+            names.append(f"Widget: {widget.name}")
+            if visitors > DELETABLE_VISITORS:
+                obstacles.append(
+                    f"{widget.name}: more than {DELETABLE_VISITORS} visitors have used it. "
+                    "Pause it, and let its retention erase the conversations first."
+                )
+            elif visitors:
+                names.append(f"Its visitors and their conversations: {visitors}")
+        return names, {"widgets": len(names)}, set(), obstacles
+
+    def delete_model(self, request: HttpRequest, obj: Widget) -> None:
+        for visitor in obj.visitors.all():
+            erase_visitor(visitor)  # so that vendors are asked to forget them, too
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Widget]) -> None:
+        for widget in queryset:
+            self.delete_model(request, widget)
+
+    # --- the front page ---
+
+    def card(self, request: HttpRequest) -> Card:
+        widgets = list(Widget.objects.order_by("-created_at")[:100])
+        unused = bool(widgets) and not Conversation.objects.exists()
+        return Card(
+            title="Widgets",
+            url=reverse("admin:chatwidget_widget_changelist"),
+            icon="widget",
+            figure=f"{len(widgets)}" if len(widgets) < 100 else "99+",
+            caption="in use" if len(widgets) != 1 else "widget",
+            lines=[
+                CardLine(
+                    text=widget.name,
+                    note="Paused" if widget.paused else "Copy its snippet" if unused else "Live",
+                    icon="widget",
+                    url=reverse("admin:chatwidget_widget_change", args=[widget.pk]),
+                )
+                for widget in widgets[:4]
+            ],
+            empty="A widget is the bubble on a site: choose its agent, its looks and its words.",
+            add_url=reverse("admin:chatwidget_widget_add"),
+            add_label="Add a widget",
+            step="Make a widget and copy its snippet",
+            done=bool(widgets),
+        )

@@ -1,0 +1,95 @@
+"""The cast of the tests: an agent, a widget, a visitor, a conversation, a vote, an operator."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.auth.models import User
+
+from chatwidget.models import Agent, Conversation, Message, Role, Status, Visitor, Widget
+from feedback.models import Delivery, Feedback, State
+
+
+def make_agent(
+    name: str = "Demo agent",
+    provider: str = "demo",
+    *,
+    credentials: dict[str, str] | None = None,
+    **fields: Any,
+) -> Agent:
+    agent = Agent(name=name, provider=provider, **fields)
+    agent.credentials = credentials or {}
+    agent.save()
+    return agent
+
+
+def make_widget(agent: Agent | None = None, **fields: Any) -> Widget:
+    return Widget.objects.create(agent=agent or make_agent(), **{"name": "Site"} | fields)
+
+
+def make_visitor(widget: Widget | None = None, **fields: Any) -> Visitor:
+    return Visitor.objects.create(widget=widget or make_widget(), **fields)
+
+
+def make_conversation(
+    messages: Iterable[tuple[str, str]] = (),
+    *,
+    widget: Widget | None = None,
+    visitor: Visitor | None = None,
+    **fields: Any,
+) -> Conversation:
+    """Make a conversation of `(role, text)`; an agent's text answers the question before it."""
+    visitor = visitor or make_visitor(widget)
+    conversation = Conversation.objects.create(
+        visitor=visitor, agent=visitor.widget.agent, **fields
+    )
+    question = None
+    for role, text in messages:
+        message = add_message(conversation, text, role=role, question=question)
+        question = message if role == Role.VISITOR else question
+    return conversation
+
+
+def add_message(
+    conversation: Conversation, text: str = "Hello", *, role: str = Role.VISITOR, **fields: Any
+) -> Message:
+    """Add a completed message at the end; `question` is taken for answers only."""
+    if role != Role.AGENT:
+        fields.pop("question", None)
+    conversation.last_position += 1
+    conversation.save(update_fields=["last_position"])
+    fields = {"status": Status.COMPLETED} | fields
+    return Message.objects.create(
+        conversation=conversation,
+        position=conversation.last_position,
+        role=role,
+        text=text,
+        **fields,
+    )
+
+
+def make_feedback(
+    message: Message | None = None,
+    vote: str | None = "down",
+    *,
+    delivery: str | None = State.DELIVERED,
+    problem: str = "",
+    **fields: Any,
+) -> Feedback:
+    """Make a vote on `message`, or on the answer of a new conversation, and its delivery."""
+    if message is None:
+        conversation = make_conversation([("visitor", "Are you open?"), ("agent", "Yes.")])
+        message = conversation.messages.get(role=Role.AGENT)
+    feedback = Feedback.objects.create(message=message, vote=vote, **{"revision": 1} | fields)
+    if delivery:
+        Delivery.objects.create(
+            feedback=feedback,
+            agent=message.conversation.agent,
+            state=delivery,
+            problem=problem,
+            revision=feedback.revision,
+        )
+    return feedback
+
+
+def make_operator(username: str = "operator", **fields: Any) -> User:
+    return User.objects.create_user(username, **{"is_staff": True, "is_superuser": True} | fields)
