@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { build, transform } from "esbuild";
 import { minify } from "terser";
+import { lexerOnly } from "./lexer-only.mjs";
 
 const LOADER_LIMIT = 3_000; // bytes, gzipped
 const PANEL_LIMIT = 36_000; // bytes, gzipped: page, script and style
@@ -23,38 +24,6 @@ const styleAsText = {
       const { code } = await transform(readFileSync(path, "utf8"), { loader: "css", minify: true });
       return { contents: code.trim(), loader: "text" };
     });
-  },
-};
-
-/**
- * marked comes as one file that no bundler can shake, and we need its lexer only. The source map beside that file holds
- * the modules it was made of: bundling those leaves out parser, renderer and hooks. What only serves options that we do
- * not set goes too. Together that is a quarter of marked; tests/lexer.test.ts holds the rest to the whole one.
- */
-const UNSET = [
-  [/this\.options\.pedantic/g, "false"],
-  [/this\.options\.extensions/g, "undefined"],
-  [/const (block|inline)Pedantic[^=]*= \{.*?\n\};|\n {2}pedantic: \w+,/gs, ""],
-];
-const lexerOnly = {
-  name: "lexer-only",
-  setup({ onResolve, onLoad }) {
-    const lib = at("node_modules/marked/lib/");
-    const { sources, sourcesContent } = JSON.parse(readFileSync(`${lib}marked.esm.js.map`, "utf8"));
-    const modules = new Map(
-      sources.map((path, i) => [
-        path.replace("../src/", ""),
-        UNSET.reduce((code, [what, by]) => code.replace(what, by), sourcesContent[i]),
-      ]),
-    );
-    const namespace = "marked-source";
-    onResolve({ filter: /^marked$/ }, () => ({ path: "only-the-lexer", namespace }));
-    onResolve({ filter: /./, namespace }, ({ path }) => ({ path: path.replace("./", ""), namespace }));
-    onLoad({ filter: /./, namespace }, ({ path }) => ({
-      contents:
-        path === "only-the-lexer" ? 'export { _Lexer as Lexer } from "./Lexer.ts";' : modules.get(path),
-      loader: "ts",
-    }));
   },
 };
 

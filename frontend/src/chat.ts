@@ -57,7 +57,11 @@ export class Chat {
       paused: settings.paused,
       online: navigator.onLine,
       conversation: kept.get<string>("conversation"),
-      outbox: (kept.get<Outgoing[]>("outbox") ?? []).map((item) => ({ ...item, state: "waiting" })),
+      outbox: (kept.get<Outgoing[]>("outbox") ?? []).map((item) => ({
+        ...item,
+        state: "waiting",
+        retryAt: 0,
+      })),
     };
     this.#session = new Session(base, settings.key, kept, { page, locale }, (answer) =>
       this.#started(answer),

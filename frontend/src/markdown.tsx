@@ -6,6 +6,7 @@ import { useMemo } from "preact/hooks";
 import { safeUrl, whereTo } from "./links";
 import { useText } from "./views/context";
 import { CopyButton } from "./views/copy";
+import { Icon } from "./views/icons";
 
 /** Answers have their headings below the panel's own (h1, h2), and skip no level whatever the agent does. */
 const TOP_HEADING = 3;
@@ -69,7 +70,9 @@ function ImageLink({ token }: { token: Tokens.Image }) {
 function TaskBox({ checked }: { checked: boolean }) {
   const text = useText();
   return (
-    <span class={checked ? "task done" : "task"} role="img" aria-label={text(checked ? "done" : "to_do")} />
+    <span class={checked ? "task done" : "task"} role="img" aria-label={text(checked ? "done" : "to_do")}>
+      {checked && <Icon name="check" />}
+    </span>
   );
 }
 
@@ -237,19 +240,16 @@ export function Markdown({ text, finished = true, breaks = false }: MarkdownProp
 
 /** What a screen reader should say: the words, without the marks. */
 export function plainText(text: string): string {
+  const all = (tokens: Token[]) => tokens.map(say).join("");
   const say = (token: Token): string => {
-    if (token.type === "space") return " ";
-    if (token.type === "table") {
-      const { header, rows } = token as Tokens.Table;
+    const { header, rows, items, tokens } = token as Tokens.Generic;
+    if (header)
       return [header, ...rows]
-        .map((row) => row.map((cell) => cell.tokens.map(say).join("")).join(", "))
-        .join(". ");
-    }
-    if (token.type === "list")
-      return (token as Tokens.List).items.map((item) => item.tokens.map(say).join("")).join(". ");
-    if (token.type === "checkbox") return "";
-    const inner = "tokens" in token && token.tokens ? token.tokens.map(say).join("") : undefined;
-    return inner ?? decode("text" in token ? token.text : token.raw);
+        .map((row) => row.map((cell: Tokens.TableCell) => all(cell.tokens)).join(", "))
+        .join("\n");
+    if (items) return items.map((item: Tokens.ListItem) => all(item.tokens)).join("\n");
+    if (tokens) return all(tokens);
+    return decode("text" in token ? token.text : token.type === "checkbox" ? "" : token.raw);
   };
-  return lex(text, false).map(say).join("\n").trim();
+  return all(lex(text, false)).trim();
 }

@@ -40,25 +40,26 @@ export function App({ chat, settings, text, host, opened }: AppProps) {
   const say = (words: string) => setSaid((last) => (last === words ? `${words}\u00a0` : words));
   useAnnouncements(state, text, name, say);
 
+  // On the document, since the focus is nowhere after the button it was on has gone.
+  useEffect(() => {
+    const key = (event: KeyboardEvent) => {
+      if (event.key !== "Escape" || event.isComposing) return;
+      if (listing) setListing(false);
+      else host?.escape();
+    };
+    document.addEventListener("keydown", key);
+    return () => document.removeEventListener("keydown", key);
+  }, [listing, host]);
+
   useEffect(() => {
     // On a touch screen, focus in the composer would throw up the keyboard over the greeting.
     if (opened > 0 && matchMedia("(pointer: coarse)").matches) panel.current?.focus();
   }, [opened]);
 
+  const frame = { role: host ? "dialog" : "main", "aria-label": name } as const;
   return (
     <Context.Provider value={{ chat, settings, text, name, say }}>
-      <div
-        ref={panel}
-        class={host ? "panel" : "panel page"}
-        role={host ? "dialog" : "main"}
-        aria-label={name}
-        tabIndex={-1}
-        onKeyDown={(event) => {
-          if (event.key !== "Escape") return;
-          if (listing) setListing(false);
-          else host?.escape();
-        }}
-      >
+      <div ref={panel} class={host ? "panel" : "panel page"} {...frame} tabIndex={-1}>
         <Header onClose={host?.close} listing={listing} onList={setListing} />
         {listing ? (
           <Conversations onDone={() => setListing(false)} />

@@ -1,8 +1,9 @@
-import { useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Message, Vote } from "../protocol";
 import { useSurroundings } from "./context";
 import { CopyButton } from "./copy";
 import { Icon, IconButton } from "./icons";
+import { reveal } from "./scroll";
 
 /** Copy and thumbs below a finished answer; after a vote, reasons and a comment in place of a "thank you". */
 export function AnswerActions({ message }: { message: Message }) {
@@ -15,6 +16,11 @@ export function AnswerActions({ message }: { message: Message }) {
   // Kept while the vote is taken back and given again, so that nothing written is lost by a slip.
   const [written, setWritten] = useState(comment);
   const row = useRef<HTMLDivElement>(null);
+  const form = useRef<HTMLFormElement>(null);
+
+  useLayoutEffect(() => {
+    if (step === "asking") reveal(form.current);
+  }, [step]);
 
   const put = (change: { vote?: Vote; comment?: string; reasons?: string[] }) =>
     chat.vote(message.id, { vote, comment, reasons: chosen, ...change });
@@ -74,6 +80,7 @@ export function AnswerActions({ message }: { message: Message }) {
       </div>
       {step === "asking" && vote && !pending?.failed && (
         <form
+          ref={form}
           class="ask"
           onSubmit={(event) => {
             event.preventDefault();

@@ -23,7 +23,7 @@ export function Icon({ name }: { name: IconName }) {
   return (
     <svg viewBox="0 0 24 24" aria-hidden="true" class={turned ? "turned" : ""}>
       {name === "square" ? (
-        <rect x="6.5" y="6.5" width="11" height="11" rx="2" />
+        <rect x="5" y="5" width="14" height="14" rx="3" />
       ) : (
         <path d={PATHS[turned ? "up" : (name as keyof typeof PATHS)]} />
       )}

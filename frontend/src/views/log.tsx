@@ -5,6 +5,7 @@ import type { Outgoing, State } from "../state";
 import { useSurroundings } from "./context";
 import { IconButton } from "./icons";
 import { Answer, Question, Unsent } from "./messages";
+import { reveal, scrollLog, toTop } from "./scroll";
 
 /** Closer to the end than this counts as being there. */
 const NEAR_PX = 60;
@@ -33,12 +34,9 @@ function turns(state: State): Turn[] {
 }
 
 function Welcome({ empty }: { empty: boolean }) {
-  const { chat, settings, text, name } = useSurroundings();
+  const { chat, settings, text } = useSurroundings();
   return (
     <div class="welcome">
-      <span class="avatar" aria-hidden="true">
-        {[...name][0]?.toUpperCase()}
-      </span>
       <Markdown text={text("greeting")} breaks />
       {empty && settings.starters.length > 0 && !chat.state.paused && (
         <div class="starters" role="group" aria-label={text("starters")}>
@@ -60,7 +58,6 @@ function Welcome({ empty }: { empty: boolean }) {
 function useScroll(list: readonly Turn[], loading: boolean) {
   const log = useRef<HTMLDivElement>(null);
   const before = useRef({
-    conversation: "",
     last: "",
     count: 0,
     loaded: false,
@@ -70,7 +67,6 @@ function useScroll(list: readonly Turn[], loading: boolean) {
   });
   const [pinned, setPinned] = useState("");
   const [away, setAway] = useState(false);
-  const { conversation } = useSurroundings().chat.state;
   const last = list.at(-1);
   const first = list[0]?.id ?? "";
 
@@ -81,42 +77,37 @@ function useScroll(list: readonly Turn[], loading: boolean) {
     before.current.height = scrollHeight;
     setAway(!atEnd);
   };
-  const toTurn = (behavior: ScrollBehavior) => {
-    const turn = log.current!.querySelector(".turn:last-of-type");
-    turn?.scrollIntoView({ block: "start", behavior });
+  const toTurn = (smooth: boolean) => {
+    const turn = log.current!.querySelector<HTMLElement>(".turn:last-of-type");
+    if (turn) toTop(log.current!, turn, smooth);
   };
+  const toEnd = () => scrollLog(log.current!, log.current!.scrollHeight);
 
   useLayoutEffect(() => {
     const was = before.current;
     const count = list.reduce((sum, turn) => sum + 1 + turn.answers.length, 0);
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     if (last?.unsent?.state === "sending" && last.id !== was.last) {
       setPinned(last.id);
       // After the turn got its room (see .pinned in the style sheet).
-      requestAnimationFrame(() => toTurn(calm ? "auto" : "smooth"));
+      requestAnimationFrame(() => toTurn(true));
     } else if (!was.loaded && last && !loading) {
-      toTurn("auto");
+      toTurn(false);
     } else if (first !== was.first && was.first && last?.id === was.last) {
       // Earlier messages came in above: stay with what is being read.
       log.current!.scrollTop += log.current!.scrollHeight - was.height;
-    } else if (count > was.count && was.atEnd && last?.id !== pinned) {
-      log.current!.scrollTo({ top: log.current!.scrollHeight, behavior: calm ? "auto" : "smooth" });
+    } else if (
+      count > was.count &&
+      was.atEnd &&
+      !(last?.id === pinned && last.answers.at(-1)?.role === "agent")
+    ) {
+      reveal(log.current!.querySelector<HTMLElement>(".turn:last-of-type > :last-child"));
     }
     const loaded = last !== undefined && !loading;
     before.current = { ...was, last: last?.id ?? "", first, count, loaded };
     look();
   });
-  useLayoutEffect(() => {
-    before.current.loaded = false;
-  }, [conversation === null]);
 
-  return {
-    log,
-    pinned,
-    away,
-    look,
-    toEnd: () => log.current!.scrollTo({ top: log.current!.scrollHeight, behavior: "smooth" }),
-  };
+  return { log, pinned, away, look, toEnd };
 }
 
 export function Log() {

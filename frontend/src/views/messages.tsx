@@ -34,12 +34,14 @@ export function Unsent({ item }: { item: Outgoing }) {
         <div class={refused ? "unsent bad" : "unsent"}>
           <span>{words} </span>
           {!refused && item.reason === "rate_limited" && <Countdown until={item.retryAt ?? 0} />}
-          <button type="button" class="link" onClick={() => chat.resend(item.id)}>
-            {text("retry")}
-          </button>
-          <button type="button" class="link" onClick={() => chat.discard(item.id)}>
-            {text("discard")}
-          </button>
+          <div>
+            <button type="button" class="link" onClick={() => chat.resend(item.id)}>
+              {text("retry")}
+            </button>
+            <button type="button" class="link" onClick={() => chat.discard(item.id)}>
+              {text("discard")}
+            </button>
+          </div>
         </div>
       )}
     </>
