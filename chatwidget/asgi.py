@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatwidget.settings")
@@ -18,9 +18,9 @@ from . import process
 from .problems import document
 from .routing import websocket_urlpatterns
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 sockets = URLRouter(websocket_urlpatterns)
 
@@ -47,7 +47,7 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
     left = settings.MAX_BODY_BYTES
     refused = False
 
-    async def counted() -> MutableMapping[str, Any]:
+    async def counted() -> dict[str, Any]:
         nonlocal left, refused
         event = await receive()
         if event["type"] == "http.request":
@@ -64,7 +64,7 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
         return
     replay = iter(events)
 
-    async def again() -> MutableMapping[str, Any]:
+    async def again() -> dict[str, Any]:
         event = next(replay, None)
         return event if event is not None else await receive()
 

@@ -101,7 +101,7 @@ def _ask(answer: Message) -> Ask:
         title=conversation.title,
         text=question.text,
         history=tuple(
-            Past(role=one.role, text=one.text)  # type: ignore[arg-type]
+            Past(role=one.role, text=one.text)
             for one in reversed(others)
             if one.text and one.role != Role.SYSTEM and one.status == Status.COMPLETED
         ),
@@ -181,8 +181,14 @@ def stops_requested(answers: Iterable[uuid.UUID]) -> list[uuid.UUID]:
     return list(wanted.values_list("pk", flat=True))
 
 
-def release(claimed: Claimed) -> None:
-    """Give the turn back, so that another process takes it at once."""
+def save_texts(states: Iterable[tuple[Claimed, str, int]]) -> list[bool]:
+    """As `save_text`, for several turns in one transaction."""
+    return [save_text(*state) for state in states]
+
+
+def give_back(claimed: Claimed, text: str, seq: int) -> None:
+    """Store the text so far and end the lease, so that another process takes the turn at once."""
+    save_text(claimed, text, seq)
     _mine(claimed).update(lease_until=None)
 
 

@@ -40,7 +40,7 @@ class BadFrameError(Exception):
     """A frame that is not of the protocol; the text says what is wrong with it."""
 
 
-class VisitorSocket(AsyncWebsocketConsumer):
+class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels is not typed
     """One tab of one visitor."""
 
     channel_layer_alias = "none"  # the hub listens once for all sockets of the process
@@ -137,7 +137,7 @@ class VisitorSocket(AsyncWebsocketConsumer):
         origin, own = self._header(b"origin"), self._own_origin()
         address = limits.address(self._header(b"x-forwarded-for"), str(self.scope["client"][0]))
         try:
-            visitor, wait_s = await self._process.store.write(lambda: _enter(token, address))
+            visitor, wait_s = await self._process.store.write(_enter, token, address)
         except tokens.TokenError as refused:
             await self._close_with(refused.code, refused.detail, REFUSED)
             return
@@ -165,7 +165,7 @@ class VisitorSocket(AsyncWebsocketConsumer):
         visitor = self._visitor
         bodies: list[tuple[str, dict[str, Any]]] | None = []
         if wanted is not None:
-            bodies = await self._process.store.read(lambda: newest_page(visitor, wanted))
+            bodies = await self._process.store.read(newest_page, visitor, wanted)
         if bodies is None:
             self._error("not_found", "There is no such conversation.")
         # From here to the end nothing else runs: the snapshot and what follows it fit together.
@@ -189,7 +189,7 @@ class VisitorSocket(AsyncWebsocketConsumer):
         async def look() -> None:
             token = self._token
             try:
-                await self._process.store.read(lambda: tokens.find(token))
+                await self._process.store.read(tokens.find, token)
             except tokens.TokenError:
                 self._end(REFUSED)
             else:

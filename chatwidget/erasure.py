@@ -49,14 +49,14 @@ async def erase_upstream() -> bool:
             await drive(provider, provider.erase(erasure.upstream), running.http)
         except (ProviderError, ChatWidgetError) as error:
             log.warning("erasing at %s failed: %s", erasure.agent, error)
-            await running.store.write(
-                lambda pk=erasure.pk, error=error: Erasure.objects.filter(pk=pk).update(
-                    problem=str(error)[:500]
-                )
-            )
+            await running.store.write(_note_problem, erasure, str(error))
         else:
-            await running.store.write(lambda pk=erasure.pk: Erasure.objects.filter(pk=pk).delete())
+            await running.store.write(erasure.delete)
     return len(due) == BATCH
+
+
+def _note_problem(erasure: Erasure, problem: str) -> None:
+    Erasure.objects.filter(pk=erasure.pk).update(problem=problem[:500])
 
 
 def _claim_due() -> list[Erasure]:
@@ -75,11 +75,15 @@ def _claim_due() -> list[Erasure]:
 async def apply_retention() -> bool:
     """Job: erase what is older than its widget keeps."""
     store = process.running().store
-    widgets = await store.read(lambda: list(Widget.objects.exclude(retention_days=None)))
+    widgets = await store.read(_retaining)
     more = False
     for widget in widgets:
-        more |= await store.write(lambda widget=widget: retain(widget))
+        more |= await store.write(retain, widget)
     return more
+
+
+def _retaining() -> list[Widget]:
+    return list(Widget.objects.exclude(retention_days=None))
 
 
 def retain(widget: Widget) -> bool:

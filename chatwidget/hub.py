@@ -201,7 +201,7 @@ class Hub:
         since, self._swept_until = self._swept_until, timezone.now()
         if self._listeners:
             visitors = list(self._listeners)
-            news = await self._store.read(lambda: changes(visitors, since - OVERLAP))
+            news = await self._store.read(changes, visitors, since - OVERLAP)
             self._tell(news)
 
     def _tell(self, news: Iterable[tuple[str, Frame]]) -> None:
@@ -237,7 +237,7 @@ class Hub:
             self._background(self._read_news(bell["visitor"], bell["about"]))
 
     async def _read_news(self, visitor: str, message: str) -> None:
-        self._tell(await self._store.read(lambda: news_of(visitor, message)))
+        self._tell(await self._store.read(news_of, visitor, message))
 
     async def _join(self, visitor: str) -> None:
         if self._channel:

@@ -53,7 +53,12 @@ def hit(rate: Rate, ident: str) -> float:
     step = rate.per_s / rate.count
     key = f"{rate.scope}:{_pseudonym(ident)}"
     # A hair over the burst, so that rounding never costs the last hit.
-    values = {"key": key, "now": time.time(), "step": step, "burst": rate.per_s + step / 1000}
+    values: dict[str, str | float] = {
+        "key": key,
+        "now": time.time(),
+        "step": step,
+        "burst": rate.per_s + step / 1000,
+    }
     with connection.cursor() as cursor:
         cursor.execute(HIT[connection.vendor], values)
         if cursor.fetchone():

@@ -87,6 +87,6 @@ async def _follow_one(conversation: Conversation, running: process.Process) -> N
         ),
     )
     await drive(provider, provider.follow(ask), running.http, sink)
-    frames = await running.store.write(lambda: claims.add_replies(conversation, replies))
-    changed = await running.store.write(lambda: claims.set_mode(conversation.pk, human))
+    frames = await running.store.write(claims.add_replies, conversation, replies)
+    changed = await running.store.write(claims.set_mode, conversation.pk, human)
     running.hub.publish(str(conversation.visitor_id), *frames, *filter(None, [changed]))

@@ -79,7 +79,7 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
             code, detail = "invalid", str(error.detail)
             more["status"] = 400
         case exceptions.Throttled():
-            wait = max(1, math.ceil(error.wait or 1))
+            wait = max(1, math.ceil(getattr(error, "wait", None) or 1))
             code, detail = "rate_limited", f"Try again in {wait} s."
             more["retry_after"], headers["Retry-After"] = wait, str(wait)
         case exceptions.NotAuthenticated():

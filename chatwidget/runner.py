@@ -91,7 +91,7 @@ class Runner:
         room = AT_ONCE - len(self._tasks)
         if self._draining or room <= 0:
             return False
-        for answer in await self._store.read(lambda: claims.claimable(min(room, 100))):
+        for answer in await self._store.read(claims.claimable, min(room, 100)):
             self.start(answer)
         return False
 
@@ -111,7 +111,7 @@ class Runner:
     # --- one turn ---------------------------------------------------------------------------------
 
     async def _run(self, answer: uuid.UUID) -> None:
-        claimed = await self._store.write(lambda: claims.claim(answer))
+        claimed = await self._store.write(claims.claim, answer)
         if claimed is None:
             return
         running = Running(claimed)
@@ -185,15 +185,13 @@ class Runner:
         for event in events:
             match event:
                 case Sending():
-                    await self._store.write(lambda: claims.mark_sent(claimed))
+                    await self._store.write(claims.mark_sent, claimed)
                 case Learned():
-                    await self._store.write(lambda event=event: claims.learn(claimed, event))
+                    await self._store.write(claims.learn, claimed, event)
                 case HumanHas(human):
-                    frame = await self._store.write(
-                        lambda human=human: claims.set_mode(claimed.conversation, human)
-                    )
-                    if frame:
-                        self._hub.publish(claimed.visitor, frame)
+                    told = await self._store.write(claims.set_mode, claimed.conversation, human)
+                    if told:
+                        self._hub.publish(claimed.visitor, told)
                 case _:
                     pass
         frame = running.turn.take(events)
@@ -239,9 +237,7 @@ class Runner:
         claimed = running.claimed
         for attempt in range(1, FINISH_TRIES + 1):
             try:
-                frames = await asyncio.shield(
-                    self._store.write(lambda: claims.finish(claimed, final))
-                )
+                frames = await asyncio.shield(self._store.write(claims.finish, claimed, final))
                 break
             except DatabaseError:
                 if attempt == FINISH_TRIES:
@@ -254,14 +250,7 @@ class Runner:
     async def _give_back(self, running: Running) -> None:
         claimed, turn = running.claimed, running.turn
         with contextlib.suppress(DatabaseError):
-            await asyncio.shield(
-                self._store.write(
-                    lambda: (
-                        claims.save_text(claimed, turn.text, turn.seq),
-                        claims.release(claimed),
-                    )
-                )
-            )
+            await asyncio.shield(self._store.write(claims.give_back, claimed, turn.text, turn.seq))
 
     # --- keeping what came ------------------------------------------------------------------------
 
@@ -288,7 +277,7 @@ class Runner:
                 log.exception("the text of running answers could not be stored")
 
     async def _hear_stops(self, running: list[uuid.UUID]) -> None:
-        for answer in await self._store.read(lambda: claims.stops_requested(running)):
+        for answer in await self._store.read(claims.stops_requested, running):
             self.stop(answer)
 
     async def _save(self, due: list[Running]) -> None:
@@ -296,7 +285,7 @@ class Runner:
         if not states:
             return
         held = await self._store.write(
-            lambda: [claims.save_text(one.claimed, text, seq) for one, text, seq in states]
+            claims.save_texts, [(one.claimed, text, seq) for one, text, seq in states]
         )
         for (one, _, seq), ours in zip(states, held, strict=True):
             one.saved_seq = seq

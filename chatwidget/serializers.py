@@ -184,7 +184,7 @@ class Look(serializers.Serializer[Any]):
 
 class Reason(serializers.Serializer[Any]):
     key = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]  # shadows Field.label
 
 
 class Reasons(serializers.Serializer[Any]):
@@ -290,7 +290,7 @@ class ProblemOut(serializers.Serializer[Any]):
     status = serializers.IntegerField()
     detail = serializers.CharField()
     code = serializers.ChoiceField(choices=list(PROBLEMS))
-    errors = serializers.DictField(
+    errors = serializers.DictField(  # type: ignore[assignment]  # shadows Serializer.errors
         child=serializers.ListField(child=serializers.CharField()), required=False
     )
     retry_after = serializers.IntegerField(required=False)

@@ -12,10 +12,12 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 READERS = 4
@@ -34,20 +36,20 @@ class Store:
         self._writer = threading.Thread(target=self._write_groups, name="store-write", daemon=True)
         self._writer.start()
 
-    async def read(self, work: Callable[[], T]) -> T:
-        """Return `work()`, run on a reader's thread; tried again once on a lost connection."""
+    async def read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return `work(…)`, run on a reader's thread; tried again once on a lost connection."""
         return await asyncio.get_running_loop().run_in_executor(
-            self._readers, _with_connection, work
+            self._readers, _with_connection, partial(work, *args, **kwargs)
         )
 
-    async def write(self, work: Callable[[], T]) -> T:
-        """Return `work()` after it has been committed, together with whatever else waited.
+    async def write(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return `work(…)` after it has been committed, together with whatever else waited.
 
         Raises what `work` raised; then nothing of it is stored. Cancelling the caller does not
         undo a write that is already queued.
         """
         future: Future[T] = Future()
-        self._queue.put((work, future))
+        self._queue.put((partial(work, *args, **kwargs), future))
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
@@ -84,11 +86,11 @@ def _with_connection(work: Callable[[], T]) -> T:
 def _commit(writes: list[Write]) -> None:
     """Commit all in one transaction, or, when one of them fails, each in its own."""
     try:
-        results = _with_connection(lambda: _together(writes))
+        results = _with_connection(partial(_together, writes))
     except Exception:
         for work, future in writes:
             try:
-                alone = _with_connection(lambda work=work: _together([(work, Future())]))
+                alone = _with_connection(partial(_together, [(work, Future())]))
             except BaseException as error:
                 _settle(future, error=error)
             else:

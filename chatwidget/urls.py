@@ -1,7 +1,7 @@
 """All addresses of the service."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from . import health, views
@@ -10,7 +10,7 @@ from .docs_page import DocsView
 handler404 = "chatwidget.problems.not_found"
 handler500 = "chatwidget.problems.failed"
 
-api = [
+api: list[URLPattern | URLResolver] = [
     path("widgets/<str:key>", views.WidgetSettings.as_view()),
     path("widgets/<str:key>/sessions", views.Sessions.as_view()),
     path("conversations", views.Conversations.as_view()),

@@ -84,7 +84,7 @@ class WidgetView(APIView):
             response["Access-Control-Allow-Origin"] = self.allowed_origin
         return response
 
-    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
         """Answer a preflight."""
         self.widget(request, kwargs["key"])
         response = Response(status=204)

@@ -25,6 +25,7 @@ from django.utils import timezone
 
 from chatwidget import claims, health, metrics, process
 from chatwidget.errors import ChatWidgetError, ProviderError, Unsupported
+from chatwidget.events import MessageChanged
 from chatwidget.models import Agent, Conversation, Message
 from chatwidget.providers import PROVIDERS, Provider
 from chatwidget.providers.base import Rating
@@ -158,7 +159,7 @@ def _claim(delivery: Delivery, now: datetime) -> Due | None:
         rating=Rating(
             question=message.question.text if message.question else "",
             answer=message.text,
-            vote=feedback.vote,  # type: ignore[arg-type]  (the database holds up, down or null)
+            vote=feedback.vote,  # type: ignore[arg-type]
             comment=feedback.comment,
             reasons=tuple(labels.get(key, key) for key in feedback.reasons),
             answer_id=message.upstream_id,
@@ -184,12 +185,12 @@ async def _send(due: Due) -> None:
         error = raised
     outcome = "delivered" if error is None else type(error).__name__.lower()
     metrics.deliveries.labels(due.agent.provider, outcome).inc()
-    frame = await running.store.write(lambda: settle(due, error))
+    frame = await running.store.write(settle, due, error)
     if frame:
         running.hub.publish(due.visitor, frame)
 
 
-def settle(due: Due, error: Exception | None):  # type: ignore[no-untyped-def]
+def settle(due: Due, error: Exception | None) -> MessageChanged | None:
     """Write an attempt's outcome, if the lease is still ours. Returns the message's new frame."""
     delivery = (
         Delivery.objects.select_for_update(of=("self",))
@@ -240,7 +241,7 @@ def wait_s(attempts: int, retry_after_s: float | None = None) -> float:
     return max(chosen, min(retry_after_s or 0.0, LONGEST_RETRY_AFTER_S))
 
 
-def touch(message: uuid.UUID):  # type: ignore[no-untyped-def]
+def touch(message: uuid.UUID) -> MessageChanged | None:
     """Note that a message looks different now. Returns its frame, or None if it is erased."""
     now = timezone.now()
     Message.objects.filter(pk=message).update(changed_at=now)

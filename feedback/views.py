@@ -76,6 +76,6 @@ def store(message: Message, *, vote: str | None, comment: str, reasons: list[str
         feedback.message = message
         feedback.delivery = delivery.schedule(feedback, message.conversation.agent)
         frame = delivery.touch(message.pk)
-    process.publish(message.conversation.visitor_id, frame)
+    process.publish(message.conversation.visitor_id, *filter(None, [frame]))
     process.wake("deliver feedback")
     return feedback

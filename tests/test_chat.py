@@ -101,7 +101,7 @@ async def test_a_retry_is_a_new_answer_and_the_same_retry_the_same(
 async def test_fifty_visitors_lose_nothing(
     server: Server, widget: Widget, openai: OpenAISimulator
 ) -> None:
-    openai.tokens = [f"{n}," for n in range(60)]
+    tokens = openai.tokens = [f"{n}," for n in range(60)]
     openai.rate = 50
 
     async def one() -> None:
@@ -110,7 +110,7 @@ async def test_fifty_visitors_lose_nothing(
             async with visitor.socket(conversation) as socket:
                 asked = await visitor.ask(conversation, "Hello")
                 answer = await socket.final(asked["answer"], timeout_s=30)
-            assert answer["text"] == "".join(openai.tokens)
+            assert answer["text"] == "".join(tokens)
             assert socket.gaps == 0
 
     await asyncio.gather(*(one() for _ in range(50)))

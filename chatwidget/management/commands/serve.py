@@ -55,10 +55,12 @@ class Command(BaseCommand):
     def _serve(self, host: str, port: int) -> None:
         from daphne.endpoints import build_endpoint_description_strings
         from daphne.server import Server
-        from twisted.internet import reactor
+        from twisted.internet import reactor as twisted_reactor
 
         from chatwidget.asgi import application
 
+        reactor: Any = twisted_reactor  # a module that becomes the reactor at run time
+        self._stop = reactor.stop
         server = Server(
             application,
             endpoints=build_endpoint_description_strings(host=host, port=port),
@@ -71,8 +73,8 @@ class Command(BaseCommand):
             verbosity=0,
         )
         self._listening = server.listen_success
-        server.listen_success = self._greet  # type: ignore[method-assign]
-        server.listen_error = self._cannot_listen  # type: ignore[method-assign]
+        server.listen_success = self._greet
+        server.listen_error = self._cannot_listen
         loop = reactor._asyncioEventloop  # daphne made it; the policy's own is another one
         ending: list[asyncio.Task[None]] = []
 
@@ -98,10 +100,8 @@ class Command(BaseCommand):
             raise CommandError(self._refusal)
 
     def _cannot_listen(self, failure: Any) -> None:
-        from twisted.internet import reactor
-
         self._refusal = failure.getErrorMessage()
-        reactor.stop()
+        self._stop()
 
     def _greet(self, port: Any) -> None:
         self._listening(port)
