@@ -181,7 +181,7 @@ class WidgetAdmin(ModelAdmin[Widget]):
     # --- the form ---
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        field: Any = super().formfield_for_dbfield(db_field, request, **kwargs)
         if db_field.name == "agent" and field:
             field.empty_label = "Choose an agent"
             field.widget = field.widget.widget  # without the pop-ups to edit agents from here
