@@ -14,7 +14,7 @@ django_app = get_asgi_application()
 from channels.routing import URLRouter
 from django.conf import settings
 
-from . import process
+from . import checks, process
 from .problems import document
 from .routing import websocket_urlpatterns
 
@@ -22,6 +22,7 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
+checks.refuse_to_start()
 sockets = URLRouter(websocket_urlpatterns)
 
 

@@ -3,15 +3,19 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, Tags, register, run_checks
+from django.core.exceptions import ImproperlyConfigured
 
 from . import vault
 from .errors import VaultError
 
+SETTINGS = "chatwidget"
+"""The tag of checks without which no process starts, however it is started."""
+
 SQLITE = {"transaction_mode": "IMMEDIATE", "init_command": "journal_mode=WAL"}
 
 
-@register(Tags.database)
+@register(SETTINGS)
 def sqlite_settings(**kwargs: Any) -> list[CheckMessage]:
     """SQLite serves several writers only in WAL mode with immediate transactions."""
     database = settings.DATABASES["default"]
@@ -32,7 +36,7 @@ def sqlite_settings(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-@register(Tags.security)
+@register(SETTINGS)
 def credential_keys(**kwargs: Any) -> list[CheckMessage]:
     """CREDENTIAL_KEYS must hold usable keys."""
     try:
@@ -40,6 +44,13 @@ def credential_keys(**kwargs: Any) -> list[CheckMessage]:
     except VaultError as error:
         return [Error(str(error), id="chatwidget.E002")]
     return []
+
+
+def refuse_to_start() -> None:
+    """Raise ImproperlyConfigured if a setting would lose or give away what we keep."""
+    errors = run_checks(tags=[SETTINGS])
+    if errors:
+        raise ImproperlyConfigured("; ".join(f"{error.msg} ({error.id})" for error in errors))
 
 
 @register(Tags.security, deploy=True)
