@@ -31,6 +31,14 @@ test("a dead network and a proxy's error page are worth another try", async () =
   });
 });
 
+test("so is a service that is restarting, and a refusal is not", async () => {
+  expect(await failure(problem(503, { code: "restarting" }))).toMatchObject({
+    code: "restarting",
+    passing: true,
+  });
+  expect(await failure(problem(422, { code: "invalid" }))).toMatchObject({ passing: false });
+});
+
 test("an answer that is no JSON counts as none", async () => {
   expect(await failure(new Response("<html>", { status: 200 }))).toMatchObject({ code: UNREACHABLE });
 });

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { render } from "preact";
 import { afterEach, describe, expect, test } from "vitest";
 import { safeUrl } from "../src/links";
-import { Markdown, plainText } from "../src/markdown";
+import { Growing, Markdown, plainText } from "../src/markdown";
 import { CONSTRUCTS, HOSTILE } from "./corpus";
 
 const root = document.createElement("div");
@@ -147,6 +147,13 @@ describe("a growing text", () => {
       const now = parts();
       expect(before.every((part, i) => part === now[i])).toBe(true);
     }
+  });
+
+  test("is not read again where it is closed", () => {
+    const growing = new Growing();
+    const [first] = growing.draw("First.\n\nLa", false);
+    expect(growing.draw("First.\n\nLa", false)[0]).toBe(first);
+    expect(growing.draw("First.\n\nLast.\n\nNo, this", false)[0]).toBe(first);
   });
 
   test("can be rewritten by its agent", () => {
