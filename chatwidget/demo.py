@@ -1,4 +1,4 @@
-"""The demo that `make run` shows: an agent without a vendor, a widget, an operator to sign in as."""
+"""The demo that `make run` shows: an agent without a vendor, its widget, an operator."""
 
 import uuid
 from dataclasses import dataclass
