@@ -364,14 +364,26 @@ def test_what_a_vendor_can_do_is_on_the_agents_page(operator: Client) -> None:
 
 
 def test_an_agent_in_use_is_not_deleted(operator: Client) -> None:
-    agent = make_conversation([("visitor", "Hello")]).agent
-    url = reverse("admin:chatwidget_agent_delete", args=[agent.pk])
-    assert "cannot be deleted yet" in page(operator, url)
-    operator.post(url, {"post": "yes"})
-    assert Agent.objects.filter(pk=agent.pk).exists()
+    asked, embedded = make_agent("Asked"), make_widget(make_agent("Embedded")).agent
+    owing = make_agent("Owing")
+    Erasure.objects.create(agent=owing, upstream={"user": "u1"})
+    talk = make_conversation([("visitor", "Hello")])
+    Conversation.objects.filter(pk=talk.pk).update(agent=asked)
+    for agent in (asked, embedded, owing):
+        url = reverse("admin:chatwidget_agent_delete", args=[agent.pk])
+        assert "cannot be deleted yet" in page(operator, url)
+        operator.post(url, {"post": "yes"})
+        assert Agent.objects.filter(pk=agent.pk).exists()
 
 
 # --- widgets --------------------------------------------------------------------------------------
+
+
+def test_a_widget_without_any_agent_leads_to_the_agents(operator: Client) -> None:
+    Agent.objects.all().delete()
+    assert "needs an agent" in page(operator, "admin:chatwidget_widget_add")
+    make_agent()
+    assert "needs an agent" not in page(operator, "admin:chatwidget_widget_add")
 
 
 def test_a_new_widget_leads_to_its_snippet(operator: Client) -> None:
@@ -425,23 +437,23 @@ def test_lists_are_typed_one_per_line(operator: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "typed"),
+    ("field", "typed", "words"),
     [
-        ("starters", "\n".join(f"Question {n}" for n in range(7))),
-        ("reasons_up", "same: A\nsame: B"),
-        ("reasons_up", ": no key"),
-        ("texts", "no colon"),
-        ("color", "red; background: url(//evil)"),
-        ("retention_days", "0"),
-        ("agent", ""),
+        ("starters", "\n".join(f"Question {n}" for n in range(7)), "At most six"),
+        ("reasons_up", "same: A\nsame: B", "“same” is there twice"),
+        ("reasons_up", ": no key", "write it as key: label"),
+        ("texts", "no colon", "write it as name: text"),
+        ("color", "red; background: url(//evil)", "Six hexadecimal digits"),
+        ("retention_days", "0", "greater than or equal to 1"),
+        ("agent", "", "required"),
     ],
 )
-def test_a_bad_setting_is_refused(operator: Client, field: str, typed: str) -> None:
+def test_a_bad_setting_is_refused(operator: Client, field: str, typed: str, words: str) -> None:
     widget = make_widget()
     form = widget_form(operator, widget, **{field: typed})
     url = reverse("admin:chatwidget_widget_change", args=[widget.pk])
     response = operator.post(url, form)
-    assert field in response.context["adminform"].form.errors
+    assert words in " ".join(response.context["adminform"].form.errors[field])
 
 
 TAKEN = {
@@ -517,6 +529,7 @@ def test_an_odd_origin_is_refused_with_advice(operator: Client, typed: str) -> N
     url = reverse("admin:chatwidget_widget_change", args=[widget.pk])
     form = widget_form(operator, widget, origins=f"https://fine.example\n{typed}")
     errors = operator.post(url, form).context["adminform"].form.errors["origins"]
+    assert errors[0].startswith("“")  # the form's own words, not the model's last resort
     assert re.search("Write|not possible|not allowed|only https", errors[0])
     assert Widget.objects.get(pk=widget.pk).origins == ["https://kept.example"]
 

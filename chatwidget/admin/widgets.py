@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from .. import embed
 from ..erasure import erase_visitor
-from ..models import Conversation, Widget
+from ..models import Agent, Conversation, Widget
 from ..site import Card, CardLine, Menu
 from .base import ModelAdmin, ModelForm
 from .fields import ColorInput, LinesField, OriginsField, ReasonsField, TextsField
@@ -186,6 +186,12 @@ class WidgetAdmin(ModelAdmin[Widget]):
             field.empty_label = "Choose an agent"
             field.widget = field.widget.widget  # without the pop-ups to edit agents from here
         return field
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {"agent_first": not Agent.objects.exists()} | (extra_context or {})
+        return super().add_view(request, form_url, context)
 
     def change_view(
         self,
