@@ -443,7 +443,7 @@ def test_lists_are_typed_one_per_line(operator: Client) -> None:
         ("reasons_up", "same: A\nsame: B", "“same” is there twice"),
         ("reasons_up", ": no key", "write it as key: label"),
         ("texts", "no colon", "write it as name: text"),
-        ("color", "red; background: url(//evil)", "Six hexadecimal digits"),
+        ("color", '"red; x', "Six hexadecimal digits"),
         ("retention_days", "0", "greater than or equal to 1"),
         ("agent", "", "required"),
     ],
