@@ -8,6 +8,7 @@ import tempfile
 
 DATA_DIR = tempfile.mkdtemp(prefix="chatwidget-test-")
 
+os.environ.setdefault("XDG_RUNTIME_DIR", DATA_DIR)  # the PostgreSQL of the tests wants one
 os.environ.update(
     DATA_DIR=DATA_DIR,
     SECRET_KEY="test-secret-key-that-is-long-enough-for-every-check",

@@ -119,9 +119,9 @@ def widget(model: Agent, site: Site) -> Widget:
     return make_widget(model, origins=[site.origin], starters=["What can you do?"])
 
 
-def embed(site: Site, widget: Widget, server: Server, before: str = "") -> None:
+def embed(site: Site, widget: Widget, server: Server) -> None:
     """Put the widget's snippet on the site."""
-    site.body = f"<h1>A site</h1>{before}{snippet(widget, server.url)}"
+    site.body = f"<main><h1>A site</h1></main>{snippet(widget, server.url)}"
 
 
 @pytest.fixture
