@@ -9,6 +9,8 @@ const LIB = new URL("node_modules/marked/lib/", import.meta.url);
 const UNSET = [
   [/this\.options\.pedantic/g, "false"],
   [/this\.options\.extensions/g, "undefined"],
+  [/this\.options\.silent/g, "false"],
+  [/this\.options\.gfm/g, "true"],
   [/const (block|inline)Pedantic[^=]*= \{.*?\n\};|\n {2}pedantic: \w+,/gs, ""],
 ];
 const namespace = "marked-source";

@@ -16,6 +16,7 @@ import { Socket } from "./socket";
 import { type Action, coming, initial, type Outgoing, type PendingVote, reduce, type State } from "./state";
 import type { Kept } from "./storage";
 import { wordsFor } from "./text";
+import { uuid } from "./uuid";
 
 /** As many attempts without a `ready` in a row, and we read by polling until one succeeds. */
 const POLL_AFTER = 3;
@@ -43,6 +44,7 @@ export class Chat {
   #seen = false;
   #polling: ReturnType<typeof setTimeout> | undefined;
   #polls = 0;
+  #reconnect: ReturnType<typeof setTimeout> | undefined;
   #sending = false;
   #sendFailures = 0;
   #resend: ReturnType<typeof setTimeout> | undefined;
@@ -91,6 +93,9 @@ export class Chat {
       if (!navigator.onLine) return;
       this.#socket.poke();
       this.#sendFailures = 0;
+      for (const { id, reason } of this.state.outbox) {
+        if (!reason) this.dispatch({ type: "outgoing", id, change: { retryAt: 0 } });
+      }
       void this.#flush();
     };
     addEventListener("online", back);
@@ -99,23 +104,25 @@ export class Chat {
       if (document.visibilityState === "visible") back();
       this.#markRead();
     });
-    if (this.#session.known) void this.connect();
-    else if (this.state.conversation) this.dispatch({ type: "opened", conversation: null });
+    if (this.#session.known) {
+      if (this.state.conversation) this.dispatch({ type: "set", change: { loading: true } });
+      void this.connect();
+    } else if (this.state.conversation) this.dispatch({ type: "opened", conversation: null });
   }
 
   /** Gets a session and a socket, if they are not there yet. Called when the visitor begins to write. */
   async connect(): Promise<void> {
-    if (this.state.conversation && !this.state.messages.length) {
-      this.dispatch({ type: "set", change: { loading: true } });
-    }
+    if (this.#reconnect) return;
     try {
       await this.#session.ensure();
     } catch (error) {
       this.#failed(error);
-      if (error instanceof ApiError && error.passing) {
-        this.#sendFailures += 1;
-        setTimeout(() => void this.connect(), backoff(this.#sendFailures));
-      }
+      if (!(error instanceof ApiError && error.passing) || this.#reconnect) return;
+      this.#sendFailures += 1;
+      this.#reconnect = setTimeout(() => {
+        this.#reconnect = undefined;
+        void this.connect();
+      }, backoff(this.#sendFailures));
     }
   }
 
@@ -146,7 +153,7 @@ export class Chat {
 
   send(text: string): void {
     const outgoing: Outgoing = {
-      id: crypto.randomUUID(),
+      id: uuid(),
       conversation: this.state.conversation,
       text,
       createdAt: Date.now(),
@@ -293,7 +300,7 @@ export class Chat {
     let change: Partial<Outgoing>;
     if (refusal.passing) {
       this.#sendFailures += 1;
-      change = waits(1_000 + backoff(this.#sendFailures), refusal.code);
+      change = waits(1_000 + backoff(this.#sendFailures));
     } else if (refusal.code === "rate_limited") {
       change = waits((refusal.retryAfter ?? 5) * 1000, refusal.code);
     } else if (refusal.code === "answer_in_progress") {

@@ -33,7 +33,7 @@ function start(script: HTMLScriptElement): void {
   if (!widget) {
     complain(
       "key_missing",
-      'add data-widget="pk_…" to the script tag; the admin shows the whole line to copy.',
+      'add data-widget="pk_..." to the script tag; the admin shows the whole line to copy.',
     );
     return;
   }
@@ -147,5 +147,8 @@ if (window.ChatWidget) {
 } else if (current instanceof HTMLScriptElement && current.src) {
   start(current);
 } else {
-  complain("tag_missing", 'load this file by <script async src="…/widget.js" data-widget="pk_…"></script>.');
+  complain(
+    "tag_missing",
+    'load this file by <script async src=".../widget.js" data-widget="pk_..."></script>.',
+  );
 }

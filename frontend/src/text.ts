@@ -30,7 +30,6 @@ const en = {
   answer_stopped: "You stopped this answer.",
   stopped: "This answer was stopped.",
   retry: "Try again",
-  edit: "Edit",
   discard: "Discard",
   sources: "Sources",
   code: "Code",
@@ -55,10 +54,9 @@ const en = {
   taken_back_here: "Your rating was removed here, but this agent's vendor may keep its copy.",
   vote_failed: "Your rating could not be saved, so it was taken back.",
 
-  connecting: "Connecting…",
   reconnecting: "Reconnecting…",
   offline: "You are offline. Messages are sent when you are back.",
-  waiting: "Waiting to send",
+  waiting: "Not sent yet.",
   waiting_seconds: "Sending again in {seconds} s",
   paused: "This chat is taking a break. Please come back later.",
 

@@ -33,7 +33,10 @@ export function App({ chat, settings, text, host, opened }: AppProps) {
   const { state } = chat;
   const [listing, setListing] = useState(false);
   const [said, setSaid] = useState("");
+  /** Goes up when the focus has to go back to where one writes. */
+  const [moved, setMoved] = useState(0);
   const panel = useRef<HTMLDivElement>(null);
+  const touch = matchMedia("(pointer: coarse)").matches;
   const name = text("title") || settings.name;
 
   // The same words twice in a row must be a change to be said again.
@@ -53,14 +56,23 @@ export function App({ chat, settings, text, host, opened }: AppProps) {
 
   useEffect(() => {
     // On a touch screen, focus in the composer would throw up the keyboard over the greeting.
-    if (opened > 0 && matchMedia("(pointer: coarse)").matches) panel.current?.focus();
-  }, [opened]);
+    if (touch && opened + moved > 0) panel.current?.focus();
+  }, [opened, moved]);
 
   const frame = { role: host ? "dialog" : "main", "aria-label": name } as const;
   return (
     <Context.Provider value={{ chat, settings, text, name, say }}>
       <div ref={panel} class={host ? "panel" : "panel page"} {...frame} tabIndex={-1}>
-        <Header onClose={host?.close} listing={listing} onList={setListing} />
+        <Header
+          onClose={host?.close}
+          listing={listing}
+          onList={setListing}
+          onNew={() => {
+            chat.newConversation();
+            setListing(false);
+            setMoved(moved + 1);
+          }}
+        />
         {listing ? (
           <Conversations onDone={() => setListing(false)} />
         ) : (
@@ -72,7 +84,7 @@ export function App({ chat, settings, text, host, opened }: AppProps) {
               ) : (
                 <>
                   <Notice chat={chat} text={text} />
-                  <Composer focus={matchMedia("(pointer: coarse)").matches ? 0 : opened} />
+                  <Composer focus={touch ? 0 : opened + moved} />
                 </>
               )}
               {text("disclaimer") && <p class="disclaimer">{text("disclaimer")}</p>}

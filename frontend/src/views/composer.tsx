@@ -40,6 +40,7 @@ export function Composer({ focus }: { focus: number }) {
     box.current?.focus();
   };
   const stoppable = busy && settings.agent.stops && !sending;
+  const label = text(stoppable ? "stop" : "send");
 
   return (
     <form
@@ -66,29 +67,20 @@ export function Composer({ focus }: { focus: number }) {
           send();
         }}
       />
-      {stoppable ? (
-        <button
-          key="stop"
-          type="button"
-          class="send"
-          aria-label={text("stop")}
-          title={text("stop")}
-          onClick={() => chat.stop()}
-        >
-          <Icon name="square" />
-        </button>
-      ) : (
-        <button
-          key="send"
-          type="submit"
-          class="send"
-          aria-label={text("send")}
-          title={text("send")}
-          disabled={!ready}
-        >
-          <Icon name="send" />
-        </button>
-      )}
+      <button
+        type={stoppable ? "button" : "submit"}
+        class="send"
+        aria-label={label}
+        title={label}
+        disabled={!stoppable && !ready}
+        onClick={() => {
+          if (!stoppable) return;
+          void chat.stop();
+          box.current?.focus();
+        }}
+      >
+        <Icon name={stoppable ? "square" : "send"} />
+      </button>
       {tooMany > 0 && (
         <p id="too-long" class="too-long">
           {text("too_long", { count: tooMany })}

@@ -1,20 +1,8 @@
 import { useEffect, useRef } from "preact/hooks";
 import { useSurroundings } from "./context";
 
-const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
-  ["day", 86_400_000],
-  ["hour", 3_600_000],
-  ["minute", 60_000],
-];
-
-function ago(time: string, locale: string): string {
-  const past = Date.parse(time) - Date.now();
-  const format = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
-  for (const [unit, ms] of UNITS) {
-    if (Math.abs(past) >= ms) return format.format(Math.round(past / ms), unit);
-  }
-  return format.format(0, "minute");
-}
+const when = (time: string, locale: string) =>
+  new Date(time).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" });
 
 export function Conversations({ onDone }: { onDone(): void }) {
   const { chat, text } = useSurroundings();
@@ -37,7 +25,7 @@ export function Conversations({ onDone }: { onDone(): void }) {
             }}
           >
             <span class="title">{conversation.title || text("untitled")}</span>
-            <span class="when">{ago(conversation.updated_at, locale)}</span>
+            <span class="when">{when(conversation.updated_at, locale)}</span>
             {conversation.unread > 0 && (
               <span class="count" role="img" aria-label={text("unread", { count: conversation.unread })}>
                 {conversation.unread}

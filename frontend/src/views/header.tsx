@@ -6,13 +6,13 @@ interface HeaderProps {
   onClose?: (() => void) | undefined;
   listing: boolean;
   onList(open: boolean): void;
+  onNew(): void;
 }
 
-export function Header({ onClose, listing, onList }: HeaderProps) {
+export function Header({ onClose, listing, onList, onNew }: HeaderProps) {
   const { chat, text, name } = useSurroundings();
-  const { conversation, conversations, messages, link } = chat.state;
+  const { conversation, conversations, messages } = chat.state;
   const human = conversations.find(({ id }) => id === conversation)?.mode === "human";
-  const status = human ? text("human") : link === "connecting" ? text("connecting") : "";
   const others = conversations.some(({ id }) => id !== conversation);
   const unread = conversations.some((each) => each.id !== conversation && each.unread > 0);
   return (
@@ -27,7 +27,7 @@ export function Header({ onClose, listing, onList }: HeaderProps) {
       <div class="head-text">
         <h1>{listing ? text("conversations") : name}</h1>
         {!listing && (human || text("subtitle")) && (
-          <p class={human ? "human" : ""}>{human ? status : text("subtitle")}</p>
+          <p class={human ? "human" : ""}>{text(human ? "human" : "subtitle")}</p>
         )}
       </div>
       {!listing && others && (
@@ -39,14 +39,7 @@ export function Header({ onClose, listing, onList }: HeaderProps) {
         />
       )}
       {(conversation !== null || messages.length > 0) && (
-        <IconButton
-          icon="compose"
-          label={text("new_conversation")}
-          onClick={() => {
-            chat.newConversation();
-            onList(false);
-          }}
-        />
+        <IconButton icon="compose" label={text("new_conversation")} onClick={onNew} />
       )}
       {onClose && <IconButton icon="close" label={text("close")} onClick={onClose} />}
     </div>

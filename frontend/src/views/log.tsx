@@ -5,7 +5,7 @@ import type { Outgoing, State } from "../state";
 import { useSurroundings } from "./context";
 import { IconButton } from "./icons";
 import { Answer, Question, Unsent } from "./messages";
-import { reveal, scrollLog, toTop } from "./scroll";
+import { focusLog, reveal, scrollLog, toTop } from "./scroll";
 
 /** Closer to the end than this counts as being there. */
 const NEAR_PX = 60;
@@ -41,7 +41,14 @@ function Welcome({ empty }: { empty: boolean }) {
       {empty && settings.starters.length > 0 && !chat.state.paused && (
         <div class="starters" role="group" aria-label={text("starters")}>
           {settings.starters.map((starter) => (
-            <button key={starter} type="button" onClick={() => chat.send(starter)}>
+            <button
+              key={starter}
+              type="button"
+              onClick={(event) => {
+                focusLog(event.currentTarget);
+                chat.send(starter);
+              }}
+            >
               {starter}
             </button>
           ))}

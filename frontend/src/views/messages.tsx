@@ -7,6 +7,7 @@ import { wordsFor } from "../text";
 import { useSurroundings } from "./context";
 import { AnswerActions } from "./feedback";
 import { Icon } from "./icons";
+import { focusLog } from "./scroll";
 
 const STILL_WORKING_MS = 8_000;
 
@@ -24,6 +25,7 @@ export function Question({ text }: { text: string }) {
 export function Unsent({ item }: { item: Outgoing }) {
   const { chat, text } = useSurroundings();
   const refused = item.state === "refused";
+  const seconds = Math.ceil(((item.retryAt ?? 0) - Date.now()) / 1000);
   const words = refused || item.reason ? text(wordsFor(item.reason, "refused")) : text("waiting");
   return (
     <>
@@ -33,12 +35,26 @@ export function Unsent({ item }: { item: Outgoing }) {
       ) : (
         <div class={refused ? "unsent bad" : "unsent"}>
           <span>{words} </span>
-          {!refused && item.reason === "rate_limited" && <Countdown until={item.retryAt ?? 0} />}
+          {item.reason === "rate_limited" && `${text("waiting_seconds", { seconds })} `}
           <div>
-            <button type="button" class="link" onClick={() => chat.resend(item.id)}>
+            <button
+              type="button"
+              class="link"
+              onClick={(event) => {
+                focusLog(event.currentTarget);
+                chat.resend(item.id);
+              }}
+            >
               {text("retry")}
             </button>
-            <button type="button" class="link" onClick={() => chat.discard(item.id)}>
+            <button
+              type="button"
+              class="link"
+              onClick={(event) => {
+                focusLog(event.currentTarget);
+                chat.discard(item.id);
+              }}
+            >
               {text("discard")}
             </button>
           </div>
@@ -46,16 +62,6 @@ export function Unsent({ item }: { item: Outgoing }) {
       )}
     </>
   );
-}
-
-function Countdown({ until }: { until: number }) {
-  const { text } = useSurroundings();
-  const [now, setNow] = useState(Date.now());
-  useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), 1_000);
-    return () => clearInterval(timer);
-  }, []);
-  return <span>{text("waiting_seconds", { seconds: Math.max(0, Math.ceil((until - now) / 1000)) })} </span>;
 }
 
 /** Dots at once, and words when it takes long. */
@@ -138,7 +144,14 @@ export function Answer({ message, last, human }: AnswerProps) {
           {status === "failed" && <Icon name="alert" />}
           <span>{trouble}</span>
           {last && role === "agent" && (
-            <button type="button" class="link" onClick={() => chat.retry(message.id)}>
+            <button
+              type="button"
+              class="link"
+              onClick={(event) => {
+                focusLog(event.currentTarget);
+                void chat.retry(message.id);
+              }}
+            >
               {text("retry")}
             </button>
           )}

@@ -22,3 +22,7 @@ export function reveal(element: HTMLElement | null): void {
   const hidden = element.getBoundingClientRect().bottom + MARGIN_PX - log.getBoundingClientRect().bottom;
   if (hidden > 0) scrollLog(log, log.scrollTop + hidden);
 }
+
+/** Moves the focus to the log: for buttons that go away when they are pressed. */
+export const focusLog = (button: HTMLElement) =>
+  button.closest<HTMLElement>(".log")?.focus({ preventScroll: true });
