@@ -1,4 +1,4 @@
-"""A visitor's client in Python: REST with httpx, the socket with websockets, the protocol's rules."""
+"""A visitor's client: REST with httpx, the socket with websockets, the protocol's rules."""
 
 import asyncio
 import json
