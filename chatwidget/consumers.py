@@ -13,6 +13,7 @@ from uuid import UUID
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
+from django.http.request import split_domain_port, validate_host
 
 from . import limits, metrics, process, tokens
 from .events import Delta, Frame, MessageChanged
@@ -22,7 +23,6 @@ from .serializers import MessageOut
 
 log = logging.getLogger(__name__)
 
-HELLO_S = 10.0
 LONGEST_S = 12 * 3600.0
 """A socket is asked to come back after this, before a layer or proxy forgets it."""
 RECHECK_S = 30.0
@@ -65,7 +65,7 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
         self._process = process.start()
         await self.accept()
         metrics.sockets.inc()
-        self._later(HELLO_S, self._no_hello)
+        self._later(settings.HELLO_S, self._no_hello)
         self._later(LONGEST_S, lambda: self._end(COME_BACK))
 
     async def disconnect(self, code: int) -> None:
@@ -133,34 +133,34 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
         token, wanted = frame.get("token"), frame.get("conversation")
         if not isinstance(token, str) or not token:
             raise BadFrameError("A hello has a token.")
-        conversation = _uuid(wanted) if wanted is not None else None
-        origin, own = self._header(b"origin"), self._own_origin()
-        address = limits.address(self._header(b"x-forwarded-for"), str(self.scope["client"][0]))
-        try:
-            visitor, wait_s = await self._process.store.write(_enter, token, address)
-        except tokens.TokenError as refused:
-            await self._close_with(refused.code, refused.detail, REFUSED)
+        conversation = _named(wanted) if wanted is not None else None
+        remote = self.scope.get("client") or [""]  # none on a Unix socket
+        address = limits.address(self._header(b"x-forwarded-for") or "", str(remote[0]))
+        visitor = await self._process.store.write(_enter, token, address)
+        if isinstance(visitor, tokens.TokenError):
+            await self._close_with(visitor.code, visitor.detail, REFUSED)
             return
-        if wait_s:
-            await self._close_with("rate_limited", f"Try again in {wait_s:.0f} s.", TOO_MANY)
+        if isinstance(visitor, float):
+            await self._close_with("rate_limited", f"Try again in {visitor:.0f} s.", TOO_MANY)
             return
-        if origin and normalise_origin(origin) not in (own, *visitor.widget.allowed_origins):
+        origin = self._header(b"origin")
+        if origin is not None and not self._may_come_from(origin, visitor):
             await self._close_with(
                 "origin_not_allowed", f"Not allowed from {origin[:200]!a}.", REFUSED
             )
             return
         self._token, self._visitor = token, str(visitor.pk)
         self._held = []
-        self._process.hub.attach(self._visitor, self)
+        await self._process.hub.attach(self._visitor, self)
         self._later(RECHECK_S, self._recheck)
         await self._snapshot(conversation)
 
     async def _catch_up(self, frame: dict[str, Any]) -> None:
-        conversation = _uuid(frame.get("conversation"))
+        conversation = _named(frame.get("conversation"))
         self._held = self._held or []
         await self._snapshot(conversation)
 
-    async def _snapshot(self, wanted: UUID | None) -> None:
+    async def _snapshot(self, wanted: str | None) -> None:
         """Send the newest page as it stands, then what changed since it was read."""
         visitor = self._visitor
         bodies: list[tuple[str, dict[str, Any]]] | None = []
@@ -174,7 +174,7 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
         self._send(
             {
                 "type": "ready",
-                "conversation": str(wanted) if bodies is not None and wanted else None,
+                "conversation": wanted if bodies is not None else None,
                 "messages": messages,
             }
         )
@@ -199,17 +199,24 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
             self._timers = [timer for timer in self._timers if timer.when() > _now()]
             asyncio.ensure_future(look())  # noqa: RUF006
 
-    def _header(self, name: bytes) -> str:
+    def _header(self, name: bytes) -> str | None:
         found = [value for key, value in self.scope["headers"] if key == name]
-        return b",".join(found).decode("latin-1")
+        return b",".join(found).decode("latin-1") if found else None
+
+    def _may_come_from(self, origin: str, visitor: Visitor) -> bool:
+        seen = normalise_origin(origin)
+        return seen is not None and seen in (self._own_origin(), *visitor.widget.allowed_origins)
 
     def _own_origin(self) -> str | None:
         if settings.PUBLIC_URL:
             return normalise_origin(settings.PUBLIC_URL)
+        host = self._header(b"host") or ""
+        if not validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS):
+            return None  # a name of somebody else's that leads here
         secure = self.scope.get("scheme") == "wss" or (
             settings.TRUSTED_PROXIES and self._header(b"x-forwarded-proto") == "https"
         )
-        return normalise_origin(f"{'https' if secure else 'http'}://{self._header(b'host')}")
+        return normalise_origin(f"{'https' if secure else 'http'}://{host}")
 
     # --- frames out -------------------------------------------------------------------------------
 
@@ -275,11 +282,14 @@ def _read(text: str | None) -> dict[str, Any]:
     return frame
 
 
-def _uuid(value: object) -> UUID:
+def _named(conversation: object) -> str:
+    """Return the id that a frame names, as we write it. Raises BadFrameError if it is no text."""
+    if not isinstance(conversation, str):
+        raise BadFrameError("`conversation` is an id.")
     try:
-        return UUID(str(value))
+        return str(UUID(conversation))
     except ValueError:
-        raise BadFrameError("`conversation` is an id or null.") from None
+        return ""  # a name that nothing has
 
 
 def _is_newer(frame: Frame, shown: dict[str, tuple[str, int]]) -> bool:
@@ -301,15 +311,22 @@ def _is_newer(frame: Frame, shown: dict[str, tuple[str, int]]) -> bool:
             return True
 
 
-def _enter(token: str, address: str) -> tuple[Visitor, float]:
-    """Return whose token it is, and how long this address has to wait."""
-    wait_s = limits.hit(limits.SOCKETS, address)
-    return tokens.find(token).visitor, wait_s
+def _enter(token: str, address: str) -> Visitor | float | tokens.TokenError:
+    """Return whose token it is, or how long this address has to wait, or why it is refused."""
+    if wait_s := limits.hit(limits.SOCKETS, address):
+        return wait_s
+    try:
+        return tokens.find(token).visitor
+    except tokens.TokenError as refused:
+        return refused  # not raised: the attempt counts
 
 
-def newest_page(visitor: str, conversation: UUID) -> list[tuple[str, dict[str, Any]]] | None:
+def newest_page(visitor: str, conversation: str) -> list[tuple[str, dict[str, Any]]] | None:
     """Read (version, JSON object) of the newest messages, ascending; None: not the visitor's."""
-    if not Conversation.objects.filter(pk=conversation, visitor_id=visitor).exists():
+    if (
+        not conversation
+        or not Conversation.objects.filter(pk=conversation, visitor_id=visitor).exists()
+    ):
         return None
     found = Message.objects.to_show().filter(conversation=conversation)
     page = list(found.order_by("-position")[:PAGE])[::-1]

@@ -32,6 +32,7 @@ OVERLAP = timedelta(seconds=5)
 """How far back a sweep looks again: clocks differ, and commits come late."""
 REJOIN_S = 20.0
 """The layer forgets a group's member that was slow to read for a minute."""
+JOIN_S = 1.0
 REMEMBERED = 5000
 REVOKED = "revoked"
 
@@ -95,11 +96,15 @@ class Hub:
 
     # --- sockets ----------------------------------------------------------------------------------
 
-    def attach(self, visitor: str, listener: Listener) -> None:
-        """Deliver to `listener` everything of `visitor` from now on."""
+    async def attach(self, visitor: str, listener: Listener) -> None:
+        """Deliver to `listener` everything of `visitor` from now on, wherever it happens."""
         self._listeners[visitor].add(listener)
         if self._shared and len(self._listeners[visitor]) == 1:
-            self._background(self._join(visitor))
+            try:
+                async with asyncio.timeout(JOIN_S):
+                    await self._join(visitor)
+            except Exception:  # the sweep does it, only later
+                log.warning("the channel layer does not answer", exc_info=True)
 
     def detach(self, visitor: str, listener: Listener) -> None:
         """Undo `attach`."""
@@ -145,27 +150,21 @@ class Hub:
                 text = encode(frame)
                 for listener in listeners:
                     listener.deliver(frame, text)
-        if ring:
-            self.ring(visitor, *frames)
-
-    def ring(self, visitor: str, *frames: Frame) -> None:
-        """Wake the other processes: there is something new to read."""
-        if self._shared:
-            for frame in frames:
-                about = (
-                    frame.conversation if isinstance(frame, ConversationChanged) else frame.message
+            if ring:
+                self.ring(
+                    visitor,
+                    frame.conversation if isinstance(frame, ConversationChanged) else frame.message,
                 )
-                self._background(self._send_bell(visitor, about))
+
+    def ring(self, visitor: str, about: str) -> None:
+        """Wake the other processes: there is something new to read of a message, say."""
+        if self._shared:
+            self._background(self._send_bell(visitor, about))
 
     def revoke(self, visitor: str) -> None:
         """Close the visitor's sockets here."""
         for listener in tuple(self._listeners.get(visitor, ())):
             listener.revoke()
-
-    def ring_revoked(self, visitor: str) -> None:
-        """Have other processes close theirs."""
-        if self._shared:
-            self._background(self._send_bell(visitor, REVOKED))
 
     def send_away(self) -> None:
         """Close every socket here; their clients come back with a spread of their own."""

@@ -15,7 +15,7 @@ from django.conf import settings
 
 from . import jobs
 from .events import Frame
-from .hub import Hub
+from .hub import REVOKED, Hub
 from .providers.http import new_client
 from .runner import Runner
 from .store import Store
@@ -111,7 +111,7 @@ def revoke(visitor: uuid.UUID | str) -> None:
 
     def act(process: Process) -> None:
         process.hub.revoke(str(visitor))
-        process.hub.ring_revoked(str(visitor))
+        process.hub.ring(str(visitor), REVOKED)
 
     _on_loop(act)
 

@@ -289,6 +289,8 @@ class Runner:
         )
         for (one, _, seq), ours in zip(states, held, strict=True):
             one.saved_seq = seq
-            if not ours and one.claimed.answer in self._running:
+            if ours:
+                self._hub.ring(one.claimed.visitor, one.turn.message)
+            elif one.claimed.answer in self._running:
                 one.lost = True
                 one.stop()

@@ -108,15 +108,15 @@ async def test_a_socket_on_one_process_sees_what_another_streams(
     openai.rate = 100
     async with Visitor(stack.first.url, model) as asking:
         conversation = await asking.conversation()
-        async with Visitor(stack.second.url, model, token=asking.token) as watching:
-            async with watching.socket(conversation) as socket:
-                asked = await asking.ask(conversation, "Hello")
-                answer = await socket.final(asked["answer"])
-                seen = {
-                    frame["message"]["seq"]
-                    for frame in socket.frames
-                    if frame["type"] == "message" and frame["message"]["status"] == "streaming"
-                }
+        watching = Visitor(stack.second.url, model, token=asking.token)
+        async with watching, watching.socket(conversation) as socket:
+            asked = await asking.ask(conversation, "Hello")
+            answer = await socket.final(asked["answer"])
+            seen = {
+                frame["message"]["seq"]
+                for frame in socket.frames
+                if frame["type"] == "message" and frame["message"]["status"] == "streaming"
+            }
     assert answer["text"] == "".join(openai.tokens)
     assert seen, "it was seen coming, not only at its end"
 
@@ -161,7 +161,7 @@ async def test_an_answer_of_a_killed_process_is_taken_up_by_another(
     raia.hold()
     async with Visitor(stack.second.url, key) as visitor:
         conversation = await visitor.conversation()
-        with Server(**stack.env) as third:  # noqa: SIM117 (it is killed before its visitor ends)
+        with Server(**stack.env) as third:
             async with Visitor(third.url, key, token=visitor.token) as asking:
                 asked = await asking.ask(conversation, "Hello")
                 await raia.eventually(lambda: bool(raia.calls("poll")))
