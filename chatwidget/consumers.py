@@ -160,7 +160,7 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
         self._held = self._held or []
         await self._snapshot(conversation)
 
-    async def _snapshot(self, wanted: str | None) -> None:
+    async def _snapshot(self, wanted: UUID | None) -> None:
         """Send the newest page as it stands, then what changed since it was read."""
         visitor = self._visitor
         bodies: list[tuple[str, dict[str, Any]]] | None = []
@@ -174,7 +174,7 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
         self._send(
             {
                 "type": "ready",
-                "conversation": wanted if bodies is not None else None,
+                "conversation": str(wanted) if wanted and bodies is not None else None,
                 "messages": messages,
             }
         )
@@ -282,14 +282,14 @@ def _read(text: str | None) -> dict[str, Any]:
     return frame
 
 
-def _named(conversation: object) -> str:
-    """Return the id that a frame names, as we write it. Raises BadFrameError if it is no text."""
+def _named(conversation: object) -> UUID:
+    """Return the id that a frame names. Raises BadFrameError if that is no text."""
     if not isinstance(conversation, str):
         raise BadFrameError("`conversation` is an id.")
     try:
-        return str(UUID(conversation))
+        return UUID(conversation)
     except ValueError:
-        return ""  # a name that nothing has
+        return UUID(int=0)  # as unknown as any other that we did not make
 
 
 def _is_newer(frame: Frame, shown: dict[str, tuple[str, int]]) -> bool:
@@ -321,12 +321,9 @@ def _enter(token: str, address: str) -> Visitor | float | tokens.TokenError:
         return refused  # not raised: the attempt counts
 
 
-def newest_page(visitor: str, conversation: str) -> list[tuple[str, dict[str, Any]]] | None:
+def newest_page(visitor: str, conversation: UUID) -> list[tuple[str, dict[str, Any]]] | None:
     """Read (version, JSON object) of the newest messages, ascending; None: not the visitor's."""
-    if (
-        not conversation
-        or not Conversation.objects.filter(pk=conversation, visitor_id=visitor).exists()
-    ):
+    if not Conversation.objects.filter(pk=conversation, visitor_id=visitor).exists():
         return None
     found = Message.objects.to_show().filter(conversation=conversation)
     page = list(found.order_by("-position")[:PAGE])[::-1]

@@ -1,9 +1,10 @@
-"""Reading request bodies. A module of its own: REST framework loads it while loading itself."""
+"""Bodies in and out: strict JSON. A module that REST framework loads while loading itself."""
 
 import json
 from typing import IO, Any
 
 from rest_framework.exceptions import ParseError
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import JSONParser
 
 
@@ -24,3 +25,13 @@ class StrictJSONParser(JSONParser):
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
+
+
+class FirstRenderer(DefaultContentNegotiation):
+    """Answer in the one way there is, whatever `Accept` says (RFC 9110, 12.4.1 allows it)."""
+
+    def select_renderer(
+        self, request: Any, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[Any, str]:
+        """Return the view's first renderer and its media type."""
+        return renderers[0], renderers[0].media_type

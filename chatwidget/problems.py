@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views.defaults import bad_request as page_bad_request
 from django.views.defaults import page_not_found, server_error
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -57,10 +58,8 @@ def document(code: str, detail: str, **more: Any) -> dict[str, Any]:
 
 def answer(code: str, detail: str = "", **more: Any) -> JsonResponse:
     """Return the problem as a plain Django response."""
-    status, title = PROBLEMS[code]
-    return JsonResponse(
-        document(code, detail or title, **more), status=status, content_type=MEDIA_TYPE
-    )
+    body = document(code, detail or PROBLEMS[code][1], **more)
+    return JsonResponse(body, status=body["status"], content_type=MEDIA_TYPE)
 
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -117,6 +116,13 @@ def _fields(detail: Any, prefix: str = "") -> dict[str, list[str]]:
     if isinstance(detail, list) and any(isinstance(item, dict | list) for item in detail):
         return _fields({str(at): item for at, item in enumerate(detail) if item}, prefix)
     return {prefix or "body": [str(item) for item in detail]}
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's 400 (a host name that is not ours, say): likewise."""
+    if request.path.startswith("/api/"):
+        return answer("invalid", "The request cannot be read.", status=400)
+    return page_bad_request(request, exception)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -1,7 +1,9 @@
 """What comes in from visitors' clients, and what goes out to them. Two sets, never one for both."""
 
 from typing import Any, ClassVar
+from uuid import UUID
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from .events import ConversationChanged, MessageChanged
@@ -25,6 +27,44 @@ ERROR_TEXTS = {
 # --- in -------------------------------------------------------------------------------------------
 
 
+class Text(serializers.CharField):
+    """A JSON string; a number is none."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Id(serializers.UUIDField):
+    """A UUID as a string; REST framework's own takes numbers too."""
+
+    def to_internal_value(self, data: Any) -> UUID:
+        if not isinstance(data, str):
+            self.fail("invalid", value=data)
+        return super().to_internal_value(data)
+
+
+@extend_schema_field(str)
+class AnyString(serializers.Field[str, Any, str, Any]):
+    """A string that is never refused; with `cut_to`, its beginning."""
+
+    def __init__(self, *, cut_to: int | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.cut_to = cut_to
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("Not a valid string.")
+        return as_stored(data[: self.cut_to])
+
+
+def as_stored(text: str) -> str:
+    """Return `text` as every database takes it: no lone surrogates, no NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "")
+
+
+@extend_schema_field({"type": "object", "description": "`{url, title, referrer}`, all optional."})
 class PageField(serializers.JSONField):
     """Where the visitor is: `{url, title, referrer}`.
 
@@ -36,17 +76,18 @@ class PageField(serializers.JSONField):
     def to_internal_value(self, data: Any) -> dict[str, str]:
         page = data if isinstance(data, dict) else {}
         return {
-            name: page[name][:limit].encode("utf-8", "replace").decode().replace("\x00", "")
+            name: as_stored(page[name][:limit])
             for name, limit in self.limits.items()
             if isinstance(page.get(name), str)
         }
 
 
+@extend_schema_field({"type": ["string", "array"], "maxLength": 0, "maxItems": 0})
 class Nothing(serializers.JSONField):
     """A field that the protocol has and this version does not take yet: null or empty only."""
 
     def to_internal_value(self, data: Any) -> Any:
-        if data not in (None, "", [], {}):
+        if data not in ("", [], {}):
             raise serializers.ValidationError("This is not supported yet.")
         return data
 
@@ -54,17 +95,17 @@ class Nothing(serializers.JSONField):
 class NewSession(serializers.Serializer[Any]):
     """Body of POST sessions."""
 
-    token = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=200)
+    token = AnyString(required=False, allow_null=True)
     identity = Nothing(required=False, allow_null=True)
-    locale = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=20)
+    locale = AnyString(required=False, allow_null=True, cut_to=20)
     page = PageField(required=False, allow_null=True)
 
 
 class NewMessage(serializers.Serializer[Any]):
     """Body of POST messages. `id` is made by the client and makes the call repeatable."""
 
-    id = serializers.UUIDField()
-    text = serializers.CharField(max_length=MAX_TEXT, trim_whitespace=False)
+    id = Id()
+    text = Text(max_length=MAX_TEXT, trim_whitespace=False)
     page = PageField(required=False, allow_null=True)
     attachments = Nothing(required=False, allow_null=True)
 
@@ -78,11 +119,11 @@ class NewFeedback(serializers.Serializer[Any]):
     """Body of PUT feedback: the whole of the visitor's last word."""
 
     vote = serializers.ChoiceField(choices=["up", "down"], allow_null=True)
-    comment = serializers.CharField(
+    comment = Text(
         required=False, default="", allow_blank=True, max_length=MAX_COMMENT, trim_whitespace=False
     )
     reasons = serializers.ListField(
-        child=serializers.CharField(max_length=60), required=False, default=list, max_length=8
+        child=Text(max_length=60), required=False, default=list, max_length=8
     )
 
     def validate_reasons(self, reasons: list[str]) -> list[str]:
@@ -151,14 +192,16 @@ class MessageOut(serializers.ModelSerializer[Message]):
         ]
         read_only_fields = fields
 
-    def get_error(self, message: Message) -> ErrorOut | None:
+    @extend_schema_field(ErrorOut(allow_null=True))
+    def get_error(self, message: Message) -> dict[str, str] | None:
         if not message.error:
             return None
-        return {"code": message.error, "message": ERROR_TEXTS[message.error]}  # type: ignore[return-value]
+        return {"code": message.error, "message": ERROR_TEXTS[message.error]}
 
-    def get_feedback(self, message: Message) -> FeedbackOut | None:
+    @extend_schema_field(FeedbackOut(allow_null=True))
+    def get_feedback(self, message: Message) -> dict[str, Any] | None:
         feedback = getattr(message, "feedback", None)  # the reverse side raises AttributeError
-        return FeedbackOut(feedback).data if feedback else None  # type: ignore[return-value]
+        return FeedbackOut(feedback).data if feedback else None
 
 
 class ConversationOut(serializers.ModelSerializer[Conversation]):

@@ -152,6 +152,8 @@ else:
 
 # `off` lifts the limits per visitor and address: for load tests from outside.
 RATE_LIMITS = env.str("RATE_LIMITS", "on").lower() not in ("off", "false", "0", "no")
+# A socket that has not said who it is by then is closed.
+HELLO_S = env.float("HELLO_S", 10.0)
 VISITOR_TOKEN_DAYS = env.int("VISITOR_TOKEN_DAYS", 90)
 MAX_BODY_BYTES = 64 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024  # the admin's forms; visitors' bodies are cut earlier
@@ -190,6 +192,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["chatwidget.tokens.IsVisitor"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["chatwidget.parsers.StrictJSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "chatwidget.parsers.FirstRenderer",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "chatwidget.problems.handle",
     "UNAUTHENTICATED_USER": None,
@@ -208,7 +211,12 @@ SPECTACULAR_SETTINGS = {
         "MessageStatus": "chatwidget.models.Status.choices",
         "MessageRole": "chatwidget.models.Role.choices",
     },
-    "POSTPROCESSING_HOOKS": [],
+    "OAS_VERSION": "3.1.0",
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "chatwidget.openapi.problem_documents",
+    ],
 }
 
 # --- Static files ---------------------------------------------------------------------------------

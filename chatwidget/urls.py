@@ -2,11 +2,11 @@
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
-from drf_spectacular.views import SpectacularAPIView
 
 from . import health, views
-from .docs_page import DocsView
+from .openapi import DocsView, SchemaView
 
+handler400 = "chatwidget.problems.bad_request"
 handler404 = "chatwidget.problems.not_found"
 handler500 = "chatwidget.problems.failed"
 
@@ -20,7 +20,7 @@ api: list[URLPattern | URLResolver] = [
     path("messages/<uuid:pk>/retry", views.Retry.as_view()),
     path("visitor", views.VisitorSelf.as_view()),
     path("", include("feedback.urls")),
-    path("schema", SpectacularAPIView.as_view(), name="schema"),
+    path("schema", SchemaView.as_view(), name="schema"),
     path("docs", DocsView.as_view(url_name="schema"), name="docs"),
 ]
 

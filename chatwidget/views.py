@@ -1,9 +1,9 @@
 """The visitor's REST interface, and the few pages the service shows by itself."""
 
 import base64
-import binascii
 import json
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,13 @@ from .problems import Problem
 PAGE, LONGEST_PAGE = 50, 100
 
 PROBLEM = OpenApiResponse(serializers.ProblemOut, "A problem document; see its code.")
+
+
+def problems(*statuses: int) -> dict[int, OpenApiResponse]:
+    """Return, for the schema, the errors of a call beside those that every such call has."""
+    return dict.fromkeys(statuses, PROBLEM)
+
+
 PAGING = [
     OpenApiParameter("before", str, description="`next` of the page before."),
     OpenApiParameter("limit", int, description="At most 100; 50 if left out."),
@@ -44,6 +51,12 @@ PAGING = [
 def own_origin(request: HttpRequest) -> str:
     """Return the service's own origin, as browsers see it."""
     return settings.PUBLIC_URL or f"{request.scheme}://{request.get_host()}".lower()
+
+
+def refuse_if_paused(widget: Widget) -> None:
+    """Raise `widget_paused` where nothing new may begin; what there is can still be read."""
+    if widget.paused:
+        raise Problem("widget_paused", "This chat is paused. Please come back later.")
 
 
 class WidgetView(APIView):
@@ -97,7 +110,7 @@ class WidgetView(APIView):
 class WidgetSettings(WidgetView):
     """Public settings of a widget."""
 
-    @extend_schema(responses={200: serializers.WidgetOut, 403: PROBLEM, 404: PROBLEM}, auth=[])
+    @extend_schema(responses={200: serializers.WidgetOut, **problems(403, 404)}, auth=[])
     def get(self, request: Request, key: str) -> Response:
         """Return what the widget draws, and nothing else."""
         return Response(serializers.WidgetOut(self.widget(request, key)).data)
@@ -110,7 +123,7 @@ class Sessions(WidgetView):
 
     @extend_schema(
         request=serializers.NewSession,
-        responses={201: serializers.SessionOut, 403: PROBLEM, 404: PROBLEM, 422: PROBLEM},
+        responses={201: serializers.SessionOut, **problems(403, 404, 422, 429)},
         auth=[],
     )
     def post(self, request: Request, key: str) -> Response:
@@ -119,8 +132,7 @@ class Sessions(WidgetView):
         body = serializers.NewSession(data=request.data)
         body.is_valid(raise_exception=True)
         wanted = body.validated_data
-        if widget.paused:
-            raise Problem("widget_paused", "This chat is paused. Please come back later.")
+        refuse_if_paused(widget)
         visitor, token = self._returning(widget, wanted.get("token") or "")
         if visitor is None:
             visitor = Visitor.objects.create(widget=widget, locale=wanted.get("locale") or "")
@@ -173,7 +185,7 @@ class VisitorView(APIView):
     def limit(self, request: Request) -> int:
         """Return the page's length. Raises `invalid`."""
         text = request.query_params.get("limit", str(PAGE))
-        if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= LONGEST_PAGE):
+        if not (re.fullmatch("[0-9]{1,3}", text) and 1 <= int(text) <= LONGEST_PAGE):
             message = f"A whole number from 1 to {LONGEST_PAGE}."
             raise Problem("invalid", errors={"limit": [message]})
         return int(text)
@@ -193,11 +205,9 @@ def before_conversation(cursor: str) -> Q:
     """Return what comes behind a cursor. Raises `invalid`."""
     try:
         at, pk = base64.urlsafe_b64decode(cursor.encode()).decode().split(" ")
-        created_at, last = datetime.fromisoformat(at), UUID(pk)
-    except (ValueError, binascii.Error):
+        created_at, last = datetime.fromisoformat(at).astimezone(UTC), UUID(pk)
+    except (ValueError, OverflowError):
         raise _bad_cursor() from None
-    if created_at.tzinfo is None:
-        raise _bad_cursor()
     return Q(created_at__lt=created_at) | Q(created_at=created_at, pk__lt=last)
 
 
@@ -206,7 +216,7 @@ class Conversations(VisitorView):
 
     @extend_schema(
         parameters=PAGING,
-        responses={200: serializers.ConversationPage, 401: PROBLEM, 422: PROBLEM},
+        responses={200: serializers.ConversationPage, **problems(422)},
     )
     def get(self, request: Request) -> Response:
         """List them, newest first."""
@@ -220,9 +230,10 @@ class Conversations(VisitorView):
         following = conversation_cursor(page[-1]) if more else None
         return Response(serializers.ConversationPage({"results": page, "next": following}).data)
 
-    @extend_schema(request=None, responses={201: serializers.ConversationOut, 401: PROBLEM})
+    @extend_schema(request=None, responses={201: serializers.ConversationOut, **problems(403, 429)})
     def post(self, request: Request) -> Response:
         """Start a conversation."""
+        refuse_if_paused(self.visitor(request).widget)
         conversation = chat.start_conversation(self.visitor(request))
         return Response(serializers.ConversationOut(conversation).data, status=201)
 
@@ -233,7 +244,7 @@ class Conversations(VisitorView):
 class ReadMarks(VisitorView):
     """What the visitor has seen."""
 
-    @extend_schema(request=None, responses={204: None, 401: PROBLEM, 404: PROBLEM})
+    @extend_schema(request=None, responses={204: None, **problems(404)})
     def post(self, request: Request, pk: UUID) -> Response:
         """Mark everything in the conversation as read."""
         chat.mark_read(self.conversation(request, pk))
@@ -247,14 +258,14 @@ class Messages(VisitorView):
 
     @extend_schema(
         parameters=PAGING,
-        responses={200: serializers.MessagePage, 401: PROBLEM, 404: PROBLEM, 422: PROBLEM},
+        responses={200: serializers.MessagePage, **problems(404, 422)},
     )
     def get(self, request: Request, pk: UUID) -> Response:
         """List them: a page in ascending order, the newest page first."""
         conversation, limit = self.conversation(request, pk), self.limit(request)
         found = Message.objects.to_show().filter(conversation=conversation)
         if cursor := request.query_params.get("before"):
-            if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
+            if not re.fullmatch("[0-9]{1,9}", cursor):
                 raise _bad_cursor()
             found = found.filter(position__lt=int(cursor))
         page = list(found.order_by("-position")[: limit + 1])
@@ -268,11 +279,7 @@ class Messages(VisitorView):
         responses={
             201: serializers.Asked,
             200: OpenApiResponse(serializers.Asked, "The same message, sent again."),
-            401: PROBLEM,
-            404: PROBLEM,
-            409: PROBLEM,
-            422: PROBLEM,
-            429: PROBLEM,
+            **problems(403, 404, 409, 422, 429),
         },
     )
     def post(self, request: Request, pk: UUID) -> Response:
@@ -280,8 +287,7 @@ class Messages(VisitorView):
         conversation = self.conversation(request, pk)
         body = serializers.NewMessage(data=request.data)
         body.is_valid(raise_exception=True)
-        if conversation.visitor.widget.paused:
-            raise Problem("widget_paused", "This chat is paused. Please come back later.")
+        refuse_if_paused(conversation.visitor.widget)
         question, answer, new = chat.ask(
             conversation,
             message_id=body.validated_data["id"],
@@ -295,9 +301,7 @@ class Messages(VisitorView):
 class Stop(VisitorView):
     """Ending an answer early."""
 
-    @extend_schema(
-        request=None, responses={202: serializers.MessageOut, 401: PROBLEM, 404: PROBLEM}
-    )
+    @extend_schema(request=None, responses={202: serializers.MessageOut, **problems(404)})
     def post(self, request: Request, pk: UUID) -> Response:
         """Stop an answer that is still coming."""
         answer = chat.stop(chat.find_message(self.visitor(request), pk))
@@ -314,13 +318,12 @@ class Retry(VisitorView):
         responses={
             201: serializers.Retried,
             200: OpenApiResponse(serializers.Retried, "The same retry again."),
-            401: PROBLEM,
-            404: PROBLEM,
-            409: PROBLEM,
+            **problems(403, 404, 409, 429),
         },
     )
     def post(self, request: Request, pk: UUID) -> Response:
         """Ask the question of a failed or stopped answer again."""
+        refuse_if_paused(self.visitor(request).widget)
         answer, new = chat.retry(chat.find_message(self.visitor(request), pk))
         return Response(serializers.Retried({"answer": answer}).data, status=201 if new else 200)
 
@@ -328,7 +331,7 @@ class Retry(VisitorView):
 class VisitorSelf(VisitorView):
     """The visitor."""
 
-    @extend_schema(responses={204: None, 401: PROBLEM})
+    @extend_schema(responses={204: None})
     def delete(self, request: Request) -> Response:
         """Erase the visitor with everything kept about them."""
         erasure.erase_visitor(self.visitor(request))

@@ -12,7 +12,7 @@ from chatwidget import chat, limits, process
 from chatwidget.models import Message
 from chatwidget.problems import Problem
 from chatwidget.serializers import FeedbackOut, NewFeedback
-from chatwidget.views import PROBLEM, VisitorView
+from chatwidget.views import VisitorView, problems
 
 from . import delivery
 from .models import Feedback
@@ -25,14 +25,7 @@ class FeedbackView(VisitorView):
 
     @extend_schema(
         request=NewFeedback,
-        responses={
-            200: FeedbackOut,
-            401: PROBLEM,
-            404: PROBLEM,
-            409: PROBLEM,
-            422: PROBLEM,
-            429: PROBLEM,
-        },
+        responses={200: FeedbackOut, **problems(404, 409, 422, 429)},
     )
     def put(self, request: Request, pk: UUID) -> Response:
         """Replace the vote, comment and reasons; the same again changes nothing."""
@@ -45,7 +38,7 @@ class FeedbackView(VisitorView):
             raise Problem("invalid", errors={"comment": ["This widget takes no comments."]})
         return Response(FeedbackOut(store(message, **wanted)).data)
 
-    @extend_schema(responses={204: None, 401: PROBLEM, 404: PROBLEM, 409: PROBLEM})
+    @extend_schema(responses={204: None, **problems(404, 409, 429)})
     def delete(self, request: Request, pk: UUID) -> Response:
         """Take everything back."""
         message = self.rateable(request, pk)
