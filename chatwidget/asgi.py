@@ -15,7 +15,8 @@ from channels.routing import URLRouter
 from django.conf import settings
 
 from . import checks, process
-from .problems import document
+from .middleware import POLICY
+from .problems import MEDIA_TYPE, document
 from .routing import websocket_urlpatterns
 
 Scope = dict[str, Any]
@@ -30,6 +31,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one connection. daphne has no lifespan events, so the first one starts the process."""
     if not process.is_draining():
         process.start()
+    # Daphne takes it from a client's header; a path of ours could hide behind it.
+    scope["root_path"] = ""
     match scope["type"]:
         case "http":
             await _http(scope, receive, send)
@@ -45,29 +48,18 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
     if not scope["path"].startswith("/api/"):
         await django_app(scope, receive, send)
         return
-    left = settings.MAX_BODY_BYTES
-    refused = False
-
-    async def counted() -> dict[str, Any]:
-        nonlocal left, refused
-        event = await receive()
-        if event["type"] == "http.request":
-            left -= len(event.get("body", b""))
-            refused = left < 0
-        return event
-
-    # The whole body is at most what one event holds plus the rest; it is read here once.
-    events = [await counted()]
-    while not refused and events[-1].get("more_body"):
-        events.append(await counted())
-    if refused:
+    events = [await receive()]
+    size = len(events[0].get("body", b""))
+    while events[-1].get("more_body") and size <= settings.MAX_BODY_BYTES:
+        events.append(await receive())
+        size += len(events[-1].get("body", b""))
+    if size > settings.MAX_BODY_BYTES:
         await _too_large(send)
         return
     replay = iter(events)
 
     async def again() -> dict[str, Any]:
-        event = next(replay, None)
-        return event if event is not None else await receive()
+        return next(replay, None) or await receive()
 
     await django_app(scope, again, send)
 
@@ -75,6 +67,12 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
 async def _too_large(send: Send) -> None:
     detail = f"At most {settings.MAX_BODY_BYTES // 1024} KiB."
     body = json.dumps(document("payload_too_large", detail)).encode()
-    headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
+    headers = [
+        (b"content-type", MEDIA_TYPE.encode()),
+        (b"content-security-policy", POLICY.encode()),
+        (b"x-frame-options", b"DENY"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"connection", b"close"),
+    ]
     await send({"type": "http.response.start", "status": 413, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -53,12 +53,15 @@ class Command(BaseCommand):
     _greeting = _refusal = ""
 
     def _serve(self, host: str, port: int) -> None:
+        from daphne import http_protocol
         from daphne.endpoints import build_endpoint_description_strings
         from daphne.server import Server
         from twisted.internet import reactor as twisted_reactor
 
         from chatwidget.asgi import application
+        from chatwidget.bounded import BoundedRequest
 
+        http_protocol.WebRequest = BoundedRequest  # daphne has no other place to say so
         reactor: Any = twisted_reactor  # a module that becomes the reactor at run time
         self._stop = reactor.stop
         server = Server(
