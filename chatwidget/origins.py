@@ -4,6 +4,8 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+import idna
+
 DEFAULT_PORTS = {"http": 80, "https": 443}
 LABEL = re.compile(r"^(?!-)[a-z0-9_-]{1,63}(?<!-)$")
 
@@ -43,8 +45,9 @@ def _host(host: str, *, bracketed: bool) -> str | None:
         except ValueError:
             return None
     try:
-        name = host.encode("idna").decode("ascii").lower() if not host.isascii() else host.lower()
-    except UnicodeError:
+        # As browsers do it (UTS 46); Python's own older codec makes faß.de another site's fass.de.
+        name = host.lower() if host.isascii() else idna.encode(host, uts46=True).decode("ascii")
+    except idna.IDNAError:
         return None
     if len(name) > 253 or not all(LABEL.match(label) for label in name.split(".")):
         return None
