@@ -204,6 +204,13 @@ def set_mode(conversation: uuid.UUID, human: bool) -> ConversationChanged | None
     return conversation_frame(Conversation.objects.get(pk=conversation)) if changed else None
 
 
+def note_problem(agent: Agent, problem: str) -> None:
+    """Show the operator what to fix, once, and that it is fixed when `problem` is empty."""
+    Agent.objects.filter(pk=agent.pk).exclude(problem=problem[:500]).update(
+        problem=problem[:500], problem_at=timezone.now() if problem else None
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Final:
     """How an answer ends."""
@@ -214,7 +221,9 @@ class Final:
     citations: list[dict[str, str]]
     error: str = ""
     problem: str = ""
+    links: list[dict[str, str]] = field(default_factory=list)
     answer_id: str = ""
+    rateable: bool = True
 
 
 def finish(claimed: Claimed, final: Final) -> tuple[MessageChanged, ConversationChanged]:
@@ -239,6 +248,8 @@ def finish(claimed: Claimed, final: Final) -> tuple[MessageChanged, Conversation
             text=final.text,
             seq=final.seq,
             citations=final.citations,
+            links=final.links,
+            takes_vote=final.rateable,
             error=final.error,
             problem=final.problem[:500],
             upstream_id=answer_id[:200],

@@ -19,6 +19,14 @@ class Citation:
     url: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A button under the answer that opens a page. `url` is http(s)."""
+
+    title: str
+    url: str
+
+
 class Finish(enum.Enum):
     """Why the vendor ended its answer."""
 
@@ -49,6 +57,20 @@ class Rewritten:
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole text so far, of a vendor that repeats it; what extends the last one is appended."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The answer's links to open, all of them."""
+
+    links: tuple[Link, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Cited:
     """The answer's sources, all of them."""
 
@@ -69,6 +91,8 @@ class Learned:
     answer: Ids = field(default_factory=dict)
     answer_id: str = ""
     """The vendor's id of the answer itself: what a vote is bound to."""
+    rateable: bool | None = None
+    """Whether the vendor takes a vote on this answer; None: as its other answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +117,9 @@ class Ended:
     finish: Finish
 
 
-ProviderEvent = Text | Rewritten | Cited | Sending | Learned | HumanHas | HumanSaid | Ended
+ProviderEvent = (
+    Text | Rewritten | Snapshot | Cited | Offered | Sending | Learned | HumanHas | HumanSaid | Ended
+)
 
 
 # --- turn → hub → sockets -------------------------------------------------------------------------

@@ -178,6 +178,11 @@ class Widget(models.Model):
     # Feedback.
     feedback_enabled = models.BooleanField(default=True)
     comments_enabled = models.BooleanField(default=True)
+    local_comments = models.BooleanField(
+        "keep comments the vendor cannot take",
+        default=True,
+        help_text="Off: no comment is asked for where none could reach the agent's vendor.",
+    )
     reasons_up = models.JSONField(
         default=default_reasons_up, blank=True, validators=[check_reasons]
     )
@@ -337,6 +342,8 @@ class Message(models.Model):
     seq = models.PositiveIntegerField(default=0)
     """How many deltas `text` holds."""
     citations = models.JSONField(default=list, blank=True)
+    links = models.JSONField(default=list, blank=True)
+    """Buttons under the answer: `[{title, url}]`."""
     attachments = models.JSONField(default=list, blank=True)
     page = models.JSONField(default=dict, blank=True)
     """Where the question was asked: `{url, title, referrer}`, untrusted."""
@@ -354,6 +361,8 @@ class Message(models.Model):
     """Upstream ids of an answer's turn, by the vendor's name for them."""
     upstream_id = models.CharField(max_length=200, blank=True)
     """The vendor's id of this very message: what a vote is bound to."""
+    takes_vote = models.BooleanField(default=True, editable=False)
+    """Whether the vendor takes a vote on it, where it takes votes at all."""
     created_at = models.DateTimeField(default=timezone.now)
     changed_at = models.DateTimeField(default=timezone.now)
     completed_at = models.DateTimeField(null=True, blank=True)
@@ -409,6 +418,7 @@ class Message(models.Model):
             self.role in (Role.AGENT, Role.HUMAN)
             and self.status == Status.COMPLETED
             and bool(self.text)
+            and self.takes_vote
             and self.conversation.visitor.widget.feedback_enabled
         )
 

@@ -121,6 +121,7 @@ class Runner:
         try:
             final = await self._answer(running)
             await self._finish(running, final)
+            await self._note_problem(claimed.agent, final)
             metrics.turns.labels(claimed.agent.provider, final.status.value).inc()
             metrics.answer_seconds.labels(claimed.agent.provider).observe(
                 time.monotonic() - started
@@ -227,6 +228,8 @@ class Runner:
             text=turn.text,
             seq=turn.seq,
             citations=turn.citations,
+            links=turn.links,
+            rateable=turn.rateable,
             error=error,
             problem=problem,
             answer_id=turn.answer_id,
@@ -246,6 +249,12 @@ class Runner:
                 await asyncio.sleep(2**attempt / 4)
         self._hub.end(running.turn)
         self._hub.publish(claimed.visitor, *frames)
+
+    async def _note_problem(self, agent: Agent, final: Final) -> None:
+        """A refused key marks the agent; an answer after that shows that it was mended."""
+        refused = final.error == Misconfigured.code
+        if refused or (agent.problem and final.status == Status.COMPLETED):
+            await self._store.write(claims.note_problem, agent, final.problem if refused else "")
 
     async def _give_back(self, running: Running) -> None:
         claimed, turn = running.claimed, running.turn

@@ -143,6 +143,13 @@ class CitationOut(serializers.Serializer[Any]):
     url = serializers.CharField()
 
 
+class LinkOut(serializers.Serializer[Any]):
+    """A page to open."""
+
+    title = serializers.CharField()
+    url = serializers.CharField()
+
+
 class ErrorOut(serializers.Serializer[Any]):
     """Why an answer failed."""
 
@@ -168,6 +175,7 @@ class MessageOut(serializers.ModelSerializer[Message]):
 
     conversation = serializers.UUIDField(source="conversation_id")
     citations = CitationOut(many=True)
+    links = LinkOut(many=True, help_text="Buttons under the answer.")
     attachments = serializers.ListField(child=serializers.DictField())
     error = serializers.SerializerMethodField()
     feedback = serializers.SerializerMethodField()
@@ -185,6 +193,7 @@ class MessageOut(serializers.ModelSerializer[Message]):
             "created_at",
             "completed_at",
             "citations",
+            "links",
             "attachments",
             "feedback",
             "error",
@@ -285,7 +294,8 @@ class WidgetOut(serializers.Serializer[Widget]):
             "starters": widget.starters,
             "feedback": {
                 "enabled": widget.feedback_enabled,
-                "comments": widget.comments_enabled,
+                "comments": widget.comments_enabled
+                and (widget.local_comments or bool(provider and provider.takes_comments)),
                 "comment_limit": min(
                     MAX_COMMENT, (provider and provider.comment_limit) or MAX_COMMENT
                 ),

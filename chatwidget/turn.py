@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .events import (
-    Citation,
     Cited,
     Delta,
     Ended,
@@ -21,9 +20,11 @@ from .events import (
     HumanSaid,
     Learned,
     MessageChanged,
+    Offered,
     ProviderEvent,
     Rewritten,
     Sending,
+    Snapshot,
     Text,
 )
 
@@ -46,7 +47,9 @@ class Turn:
         self.seq: int = shown["seq"]
         self.status: str = shown["status"]
         self.citations: list[dict[str, str]] = list(shown["citations"])
+        self.links: list[dict[str, str]] = list(shown["links"])
         self.answer_id = ""
+        self.rateable = True
         self.finish: Finish | None = None
         """Why the vendor ended the answer; None while it has not."""
         self._shown = dict(shown)
@@ -72,6 +75,7 @@ class Turn:
             "text": self.text,
             "seq": self.seq,
             "citations": self.citations,
+            "links": self.links,
         }
 
     def take(self, events: Sequence[ProviderEvent]) -> Frame | None:
@@ -93,10 +97,23 @@ class Turn:
                     rewritten = rewritten or bool(self._length)
                     self._pieces, self._length, self._half = [], 0, ""
                     added.append(self._fit(text))
+                case Snapshot(text):
+                    so_far = self.text + "".join(added)
+                    if text.startswith(so_far):
+                        added.append(self._fit(text[len(so_far) :]))
+                    elif not so_far.startswith(text):  # one that lags behind says nothing new
+                        added.clear()
+                        rewritten = rewritten or bool(self._length)
+                        self._pieces, self._length, self._half = [], 0, ""
+                        added.append(self._fit(text))
                 case Cited(citations):
-                    self.citations = [as_json(one) for one in citations]
-                case Learned(answer_id=answer_id):
-                    self.answer_id = answer_id or self.answer_id
+                    self.citations = [{"title": one.title, "url": one.url} for one in citations]
+                case Offered(links):
+                    self.links = [{"title": one.title, "url": one.url} for one in links]
+                case Learned():
+                    self.answer_id = event.answer_id or self.answer_id
+                    if event.rateable is not None:
+                        self.rateable = event.rateable
                 case Ended(finish):
                     self.finish = finish
                 case Sending() | HumanHas() | HumanSaid():
@@ -133,8 +150,3 @@ class Turn:
             text, self.finish = text[:room], Finish.TRUNCATED
         self._length += len(text)
         return text
-
-
-def as_json(citation: Citation) -> dict[str, str]:
-    """Return a citation's JSON object."""
-    return {"title": citation.title, "url": citation.url}

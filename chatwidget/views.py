@@ -24,7 +24,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from . import chat, embed, erasure, limits, serializers, tokens
+from . import chat, demo, embed, erasure, limits, serializers, tokens
 from .models import Conversation, Message, Visitor, Widget
 from .origins import normalise_origin
 from .problems import Problem
@@ -396,8 +396,9 @@ def widget_script(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """The demo site, or a plain notice."""
-    if settings.DEMO_SITE and (widget := Widget.objects.order_by("created_at").first()):
+    """The demo site with the demo's widget, or the one asked for; or a plain notice."""
+    key = request.GET.get("widget", demo.WIDGET_KEY)
+    if settings.DEMO_SITE and (widget := Widget.objects.filter(pk=key).first()):
         snippet = embed.snippet(widget, own_origin(request))
         return render(request, "chatwidget/demo.html", {"snippet": snippet, "widget": widget})
     return render(request, "chatwidget/home.html")

@@ -33,6 +33,8 @@ JSON = Any
 """A decoded JSON value, straight from a vendor: trust nothing about it."""
 
 
+StepName = Literal["authenticate", "start", "ask", "receive", "rate"]
+
 # --- what an adapter yields -----------------------------------------------------------------------
 
 
@@ -46,6 +48,8 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     accept: tuple[int, ...] = ()
+    step: StepName = "ask"
+    """What the call is for, as the connection test names it."""
 
 
 @dataclass(frozen=True, slots=True)

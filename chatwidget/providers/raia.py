@@ -103,12 +103,14 @@ class Raia(Provider):
             path="/external/users",
             json={"fkId": ask.visitor, "firstName": "Website", "lastName": "Visitor"},
             accept=(400,),
+            step="authenticate",
         )
         search = Call(
             method="GET",
             path="/external/users/search",
             query={"fkId": ask.visitor},
             accept=(404,),
+            step="authenticate",
         )
         found: Reply = yield search
         if found.status == 404:
@@ -129,6 +131,7 @@ class Raia(Provider):
             method="POST",
             path="/external/conversations",
             json={"conversationUserId": user, "title": (ask.title or "Website chat")[:255]},
+            step="start",
         )
         conversation = self._id(made.data)
         yield Learned(conversation={"conversation": conversation})
@@ -190,7 +193,7 @@ class Raia(Provider):
         path = f"{self._path(conversation)}/messages/{quote(question, safe='')}"
         for polls, wait in enumerate(self._waits(), start=1):
             yield Pause(wait)
-            reply: Reply = yield Call(method="GET", path=f"{path}/response-on")
+            reply: Reply = yield Call(method="GET", path=f"{path}/response-on", step="receive")
             data = reply.data if isinstance(reply.data, dict) else {}
             status = data.get("status")
             if status in COMPLETED and isinstance(data.get("message"), dict):
@@ -250,6 +253,7 @@ class Raia(Provider):
         yield Call(
             method="POST",
             path="/external/conversation-message-feedbacks",
+            step="rate",
             json={
                 "conversationMessageId": message or rating.answer_id,
                 "userId": rating.known.visitor.get("user", ""),
