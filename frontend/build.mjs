@@ -1,7 +1,7 @@
 // Builds the launcher and the panel into ../static/chatwidget/, compresses them for the server to send as they are, and
 // holds them to the size that the project promises: what a page loads before the visitor's first interest, and all
 // that is loaded until the visitor can type.
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { build, transform } from "esbuild";
@@ -63,7 +63,6 @@ const [loader, panel, style] = await Promise.all([
   build({ ...common, entryPoints: [at("src/panel.css")], target: ["chrome111", "firefox113", "safari16.4"] }),
 ]);
 
-rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 const sizes = {};
 for (const [name, { outputFiles }] of Object.entries({
