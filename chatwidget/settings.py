@@ -164,7 +164,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024  # the admin's forms; visitors' bodies
 PROVIDER_ALLOW_PRIVATE = env.bool("PROVIDER_ALLOW_PRIVATE", False)
 # Connections to all vendors together, per process.
 PROVIDER_CONNECTIONS = env.int("PROVIDER_CONNECTIONS", 1000)
-# How long a claimed turn or delivery stays another process's before it counts as orphaned.
+# How long a claimed turn stays another process's before it counts as orphaned.
 LEASE_S = env.float("LEASE_S", 15.0)
 # Deltas of one answer are merged so that at most one frame goes out in this time.
 DELTA_WINDOW_S = env.float("DELTA_WINDOW_S", 0.033)
@@ -177,6 +177,8 @@ HUMAN_POLL_S = env.float("HUMAN_POLL_S", 3.0)
 
 # The wait before the first retry of a vote's delivery; later ones grow from it.
 FEEDBACK_FIRST_RETRY_S = env.float("FEEDBACK_FIRST_RETRY_S", 5.0)
+# How long a claimed delivery stays another process's. One attempt gets four fifths of it.
+DELIVERY_LEASE_S = env.float("DELIVERY_LEASE_S", 25.0)
 
 # --- Background work ------------------------------------------------------------------------------
 
@@ -212,6 +214,7 @@ SPECTACULAR_SETTINGS = {
         "MessageRole": "chatwidget.models.Role.choices",
     },
     "OAS_VERSION": "3.1.0",
+    "PATH_CONVERTER_OVERRIDES": {"id": {"type": "string", "format": "uuid"}},
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -1,7 +1,8 @@
 """All addresses of the service."""
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, register_converter
+from django.urls.converters import UUIDConverter
 
 from . import health, views
 from .openapi import DocsView, SchemaView
@@ -10,14 +11,23 @@ handler400 = "chatwidget.problems.bad_request"
 handler404 = "chatwidget.problems.not_found"
 handler500 = "chatwidget.problems.failed"
 
+
+class IdConverter(UUIDConverter):
+    """A UUID in any case: some clients write the ones they make in capitals."""
+
+    regex = f"(?i:{UUIDConverter.regex})"
+
+
+register_converter(IdConverter, "id")  # here, so that other applications' addresses have it too
+
 api: list[URLPattern | URLResolver] = [
     path("widgets/<str:key>", views.WidgetSettings.as_view()),
     path("widgets/<str:key>/sessions", views.Sessions.as_view()),
     path("conversations", views.Conversations.as_view()),
-    path("conversations/<uuid:pk>/read", views.ReadMarks.as_view()),
-    path("conversations/<uuid:pk>/messages", views.Messages.as_view()),
-    path("messages/<uuid:pk>/stop", views.Stop.as_view()),
-    path("messages/<uuid:pk>/retry", views.Retry.as_view()),
+    path("conversations/<id:pk>/read", views.ReadMarks.as_view()),
+    path("conversations/<id:pk>/messages", views.Messages.as_view()),
+    path("messages/<id:pk>/stop", views.Stop.as_view()),
+    path("messages/<id:pk>/retry", views.Retry.as_view()),
     path("visitor", views.VisitorSelf.as_view()),
     path("", include("feedback.urls")),
     path("schema", SchemaView.as_view(), name="schema"),

@@ -4,4 +4,4 @@ from django.urls import path
 
 from .views import FeedbackView
 
-urlpatterns = [path("messages/<uuid:pk>/feedback", FeedbackView.as_view())]
+urlpatterns = [path("messages/<id:pk>/feedback", FeedbackView.as_view())]
