@@ -42,6 +42,8 @@ export function drawLauncher(look: Look, label: string): Launcher {
   button.setAttribute("aria-label", label);
   button.setAttribute("aria-haspopup", "dialog");
   button.setAttribute("aria-expanded", "false");
+  // The button's name says the number too.
+  badge.setAttribute("aria-hidden", "true");
   button.append(icon(CHAT), icon(DOWN), badge);
 
   // The panel's background, until the panel has drawn its own.

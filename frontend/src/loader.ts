@@ -104,7 +104,7 @@ function start(script: HTMLScriptElement): void {
 
   function setUnread(count: number): void {
     badge.textContent = count > 0 ? String(Math.min(count, 99)) : "";
-    button.setAttribute("aria-label", count > 0 ? `${label} (${count})` : label);
+    button.setAttribute("aria-label", count > 0 ? `${label}: ${count}` : label);
   }
 
   addEventListener("message", (event) => {

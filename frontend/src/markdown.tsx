@@ -85,7 +85,7 @@ function CodeBlock({ code, language }: { code: string; language: string }) {
         <CopyButton value={code} label={text("copy")} />
       </div>
       {/* Scrolls sideways, so the keyboard must be able to reach it. */}
-      <pre tabIndex={0} role="group" aria-label={language || text("code")}>
+      <pre dir="ltr" tabIndex={0} role="group" aria-label={language || text("code")}>
         <code>{code}</code>
       </pre>
     </div>
@@ -235,7 +235,12 @@ interface MarkdownProps {
 export function Markdown({ text, finished = true, breaks = false }: MarkdownProps) {
   const growing = useMemo(() => new Growing(breaks), [breaks]);
   const nodes = useMemo(() => growing.draw(text, finished), [growing, text, finished]);
-  return <div class="md">{nodes}</div>;
+  return (
+    // What an agent writes may run the other way than the interface does.
+    <div class="md" dir="auto">
+      {nodes}
+    </div>
+  );
 }
 
 /** What a screen reader should say: the words, without the marks. */

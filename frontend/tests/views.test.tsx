@@ -281,6 +281,15 @@ describe("feedback", () => {
     expect(one(".ask")).toBe(null);
   });
 
+  test("that cannot change sides stays on its side", async () => {
+    open();
+    show({ ...answer, feedback: { vote: "down", comment: "", reasons: [] } });
+    refuse = true;
+    await click(up());
+    expect(pressed()).toEqual(["false", "true"]);
+    expect(one(".ask")).toBe(null);
+  });
+
   test("asks for no comment where comments are off", async () => {
     open({ feedback: { ...settings().feedback, comments: false } });
     show(answer);

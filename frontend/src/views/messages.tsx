@@ -14,7 +14,7 @@ const STILL_WORKING_MS = 8_000;
 export function Question({ text }: { text: string }) {
   const { text: say } = useSurroundings();
   return (
-    <div class="question">
+    <div class="question" dir="auto">
       <span class="hidden">{say("you")}: </span>
       {text}
     </div>
