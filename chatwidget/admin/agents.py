@@ -1,5 +1,6 @@
 """Agents: a vendor's own fields, keys that are written and never read, what the vendor can do."""
 
+import asyncio
 from typing import Any
 
 from django import forms
@@ -7,16 +8,17 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from ..connection_test import Step, check_agent
 from ..errors import VaultError
 from ..models import Agent
 from ..providers import PROVIDERS, Provider
-from ..providers.base import DEADLINES, Field
+from ..providers.base import Field
 from ..site import Card, CardLine, Menu
 from .base import ModelAdmin, ModelForm
 from .capabilities import capabilities
@@ -111,7 +113,7 @@ class AgentForm(ModelForm[Agent]):
     def _options(self) -> dict[str, Any]:
         known = self.instance.options if isinstance(self.instance.options, dict) else {}
         options = dict(known) if self.same_provider else {}
-        for field in [*own_options(self.adapter), *DEADLINES]:
+        for field in [*self.adapter.own_options(), *self.adapter.deadlines()]:
             value = self.cleaned_data.get(OPTION + field.name)
             if value in (None, ""):
                 options.pop(field.name, None)
@@ -140,11 +142,6 @@ def key_of(adapter: type[Provider]) -> str:
     return next(key for key, one in PROVIDERS.items() if one is adapter)
 
 
-def own_options(adapter: type[Provider]) -> list[Field]:
-    """Return the provider's options without the waits that all of them have."""
-    return [field for field in adapter.option_fields if field not in DEADLINES]
-
-
 def form_for(adapter: type[Provider]) -> type[AgentForm]:
     """Return AgentForm with the provider's credentials and options as fields."""
     fields: dict[str, Any] = {"adapter": adapter}
@@ -169,7 +166,7 @@ def form_for(adapter: type[Provider]) -> type[AgentForm]:
         fields[CLEAR + field.name] = forms.BooleanField(
             label=f"Remove the stored {field.label.lower()}", required=False
         )
-    for field in [*own_options(adapter), *DEADLINES]:
+    for field in [*adapter.own_options(), *adapter.deadlines()]:
         fields[OPTION + field.name] = _option_field(field)
     return type("AgentForm", (AgentForm,), fields)
 
@@ -264,6 +261,40 @@ class AgentAdmin(ModelAdmin[Agent]):
             "widget" if uses == 1 else "widgets",
         )
 
+    # --- the connection test ---
+
+    def get_urls(self) -> list[URLPattern]:
+        test = path(
+            "<path:object_id>/test/",
+            self.admin_site.admin_view(self.test_connection),
+            name="chatwidget_agent_test",
+        )
+        return [test, *super().get_urls()]
+
+    def test_connection(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Run the connection test (POST) and show its steps, or what it will do (GET)."""
+        agent = self.get_object(request, unquote(object_id))
+        if agent is None:
+            raise Http404
+        if not self.has_change_permission(request, agent):
+            raise PermissionDenied
+        adapter = PROVIDERS.get(agent.provider)
+        steps: list[Step] = []
+        if request.method == "POST":
+            steps = asyncio.run(check_agent(agent, rate="rate" in request.POST))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Test connection",
+            "opts": self.opts,
+            "original": agent,
+            "vendor": adapter.label if adapter else agent.provider,
+            "can_rate": bool(adapter and adapter.takes_votes),
+            "rated": "rate" in request.POST,
+            "steps": steps,
+            "passed": bool(steps) and all(step.outcome != "failed" for step in steps),
+        }
+        return TemplateResponse(request, "admin/chatwidget/agent/connection_test.html", context)
+
     # --- the form ---
 
     def adapter(self, request: HttpRequest, agent: Agent | None) -> type[Provider] | None:
@@ -288,8 +319,8 @@ class AgentAdmin(ModelAdmin[Agent]):
             for field in adapter.credential_fields
             for name in (SECRET + field.name, CLEAR + field.name)
         ]
-        options = [OPTION + field.name for field in own_options(adapter)]
-        waits = [OPTION + field.name for field in DEADLINES]
+        options = [OPTION + field.name for field in adapter.own_options()]
+        waits = [OPTION + field.name for field in adapter.deadlines()]
         sets: list[Any] = [(None, {"fields": ["provider", "name", "base_url"]})]
         if secrets:
             words = "Kept encrypted. Once saved they are never shown again, not even to you."

@@ -171,6 +171,18 @@ DEADLINES = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """A call that was carried out, for who watches it. Bodies are as sent and got: redact them."""
+
+    call: Call
+    status: int | None
+    """None: no answer came."""
+    data: JSON
+    seconds: float
+    error: ProviderError | None = None
+
+
 class Provider(ABC):
     """The adapter of one vendor: one instance per flow, so it may remember."""
 
@@ -204,6 +216,20 @@ class Provider(ABC):
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
+        self.watch: Callable[[Exchange], None] | None = None
+        """Told of every call as it ends; for the connection test."""
+
+    @classmethod
+    def own_options(cls) -> tuple[Field, ...]:
+        """The provider's options without the deadlines, which all have."""
+        deadlines = {field.name for field in DEADLINES}
+        return tuple(field for field in cls.option_fields if field.name not in deadlines)
+
+    @classmethod
+    def deadlines(cls) -> tuple[Field, ...]:
+        """The deadlines, with the provider's own defaults."""
+        own = {field.name: field for field in cls.option_fields}
+        return tuple(own.get(field.name, field) for field in DEADLINES)
 
     @abstractmethod
     def answer(self, ask: Ask) -> Flow:

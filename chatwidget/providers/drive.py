@@ -5,7 +5,8 @@ Every wait has an end: connecting, the silence of a stream, the whole. Every bod
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -14,7 +15,7 @@ import httpx
 
 from ..errors import ProviderError, TimedOut
 from ..events import Ended, ProviderEvent, Rewritten, Text
-from .base import Call, Flow, Pause, Provider, Reply, Stream
+from .base import Call, Exchange, Flow, Pause, Provider, Reply, Stream
 from .http import mapped_errors
 from .sse import EventReader
 
@@ -61,15 +62,36 @@ async def _steps(provider: Provider, flow: Flow, http: httpx.AsyncClient, sink: 
         try:
             match step:
                 case Call():
-                    sent = await _fetch(provider, step, http)
+                    sent = await _watched(provider, step, _fetch(provider, step, http))
                 case Stream():
-                    await _listen(provider, step, http, sink)
+                    listening = _listen(provider, step, http, sink)
+                    await _watched(provider, step.call, listening)
                 case Pause():
                     await asyncio.sleep(step.seconds)
                 case _:
                     await sink([step])
         except ProviderError as raised:
             error = raised
+
+
+async def _watched(provider: Provider, call: Call, work: Coroutine[Any, Any, Any]) -> Any:
+    """Carry out a call and tell whoever watches the provider how it went."""
+    if provider.watch is None:
+        return await work
+    started = time.monotonic()
+    reply: Any = None
+    error: ProviderError | None = None
+    try:
+        reply = await work
+        return reply
+    except ProviderError as raised:
+        error = raised
+        raise
+    finally:
+        status = reply.status if isinstance(reply, Reply) else error.status if error else 200
+        data = reply.data if isinstance(reply, Reply) else None
+        seconds = time.monotonic() - started
+        provider.watch(Exchange(call=call, status=status, data=data, seconds=seconds, error=error))
 
 
 def _request(provider: Provider, call: Call, http: httpx.AsyncClient) -> httpx.Request:

@@ -1,4 +1,4 @@
-// Two comforts of the operator's pages: copying a snippet, and filters that close by themselves.
+// Comforts of the operator's pages: copying a snippet, filters that close, a button that says it is busy.
 "use strict";
 
 async function copy(button) {
@@ -29,4 +29,12 @@ document.addEventListener("keydown", (event) => {
     filter.open = false;
     filter.querySelector("summary").focus();
   }
+});
+
+// A test of a connection takes a while: say so on its button.
+document.addEventListener("submit", (event) => {
+  const button = event.target.querySelector("[data-busy]");
+  if (!button) return;
+  button.textContent = button.dataset.busy;
+  button.disabled = true;
 });

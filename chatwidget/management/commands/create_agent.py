@@ -10,7 +10,6 @@ from django.core.validators import URLValidator
 from chatwidget.errors import UnknownProvider
 from chatwidget.models import Agent
 from chatwidget.providers import PROVIDERS, provider_class
-from chatwidget.providers.base import DEADLINES
 
 
 class Command(BaseCommand):
@@ -33,7 +32,7 @@ class Command(BaseCommand):
             provider = provider_class(given["provider"])
         except UnknownProvider as error:
             raise CommandError(str(error)) from error
-        options = [*provider.option_fields, *DEADLINES]
+        options = [*provider.own_options(), *provider.deadlines()]
         agent = Agent(
             name=given["name"],
             provider=given["provider"],
