@@ -157,7 +157,7 @@ export function Answer({ message, last, human }: AnswerProps) {
           )}
         </div>
       )}
-      {isFinal(message) && message.text && <AnswerActions message={message} />}
+      {isFinal(message) && status !== "failed" && message.text && <AnswerActions message={message} />}
     </div>
   );
 }
