@@ -4,13 +4,17 @@ import logging
 import math
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, RequestDataTooBig
+from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.defaults import bad_request as page_bad_request
 from django.views.defaults import page_not_found, server_error
 from rest_framework import exceptions
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
+
+from .models import Visitor
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +103,19 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
             code, detail = "payload_too_large", "The body is too large."
         case PermissionDenied() | exceptions.PermissionDenied():
             code, detail = "token_invalid", "This needs a visitor's token."
+        case ObjectDoesNotExist() | IntegrityError() if _erased_meanwhile(context["request"]):
+            code, detail = "token_invalid", "This visitor has been erased."
         case _:
             return None  # a bug: Django logs it and `server_error` below answers
     set_rollback()
     body = document(code, detail, **more)
     return Response(body, body["status"], headers=headers, content_type=MEDIA_TYPE)
+
+
+def _erased_meanwhile(request: Request) -> bool:
+    """Whether the visitor who asks was erased between being let in and now."""
+    visitor = request.user
+    return isinstance(visitor, Visitor) and not Visitor.objects.filter(pk=visitor.pk).exists()
 
 
 def _fields(detail: Any, prefix: str = "") -> dict[str, list[str]]:
