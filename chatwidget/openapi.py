@@ -22,7 +22,7 @@ from .problems import MEDIA_TYPE
 PROBLEM = {"$ref": "#/components/schemas/ProblemOut"}
 # What the service answers before a view reads anything, and so for every call of that kind.
 EVERYWHERE = {
-    "400": "Not readable: JSON that is none.",
+    "400": "Not readable: JSON that is none, a host name that is not ours.",
     "401": "No token, or one that is refused.",
     "413": "The body is too large.",
     "415": "The body is not declared as application/json.",
@@ -44,11 +44,15 @@ def problem_documents(
 ) -> dict[str, Any]:
     """Hook: errors are problem documents, and each call has those that every such call has."""
     for path in result["paths"].values():
-        for operation in path.values():
+        for method, operation in path.items():
             responses = operation["responses"]
-            common = ["400", "413", "415"] if "requestBody" in operation else []
-            common += ["401"] if any(operation.get("security", [{}])) else []
-            for status in common:
+            common = {
+                "400": True,
+                "401": any(operation.get("security", [])),
+                "413": method != "get",
+                "415": "requestBody" in operation,
+            }
+            for status in filter(common.get, common):
                 responses.setdefault(status, {"description": EVERYWHERE[status]})
             for status in responses:
                 if int(status) >= 400:
