@@ -17,7 +17,7 @@ class ChatConfig(AppConfig):
             return await process.running().runner.recover()
 
         jobs.register("recover turns", every_s=1.0, run=recover)
-        jobs.register("follow people", every_s=1.0, run=people.follow)
-        jobs.register("erase upstream", every_s=30.0, run=erasure.erase_upstream)
+        jobs.register(people.JOB, every_s=1.0, run=people.follow)
+        jobs.register(erasure.JOB, every_s=30.0, run=erasure.erase_upstream)
         jobs.register("apply retention", every_s=3600.0, run=erasure.apply_retention)
         jobs.register("expire tokens", every_s=3600.0, run=erasure.expire_tokens)

@@ -5,6 +5,7 @@ they belong to. Vendors that can be asked to forget are asked afterwards, by a r
 they have done so.
 """
 
+import asyncio
 import logging
 from datetime import timedelta
 
@@ -12,7 +13,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from . import process, tokens
-from .errors import ChatWidgetError, ProviderError
+from .errors import ChatWidgetError
+from .lanes import Room
 from .models import Agent, Conversation, Erasure, RateLimit, Visitor, VisitorToken, Widget
 from .providers import PROVIDERS
 from .providers.drive import drive
@@ -20,6 +22,7 @@ from .runner import open_provider
 
 log = logging.getLogger(__name__)
 
+JOB = "erase upstream"
 BATCH = 500
 FIRST_RETRY_S, LONGEST_RETRY_S = 60.0, 6 * 3600.0
 
@@ -36,40 +39,50 @@ def erase_visitor(visitor: Visitor) -> None:
         )
         visitor.delete()
     process.revoke(pk)
-    process.wake("erase upstream")
+    process.wake(JOB)
 
 
 async def erase_upstream() -> bool:
-    """Job: ask vendors to erase; once done, forget that there was something to erase."""
+    """Job: start asking vendors to erase, each in its own lane."""
     running = process.running()
-    due = await running.store.write(_claim_due)
+    due, more = await running.store.write(_claim_due, running.lanes.room(JOB))
     for erasure in due:
-        try:
-            provider = open_provider(erasure.agent)
+        running.lanes.start(JOB, erasure.agent_id, _erase(erasure, running))
+    return more
+
+
+def _claim_due(room: Room) -> tuple[list[Erasure], bool]:
+    """Take what is due by moving its next try ahead, which is also what a failure leaves."""
+    now = timezone.now()
+    due = Erasure.objects.select_related("agent").filter(next_at__lte=now)
+    found = list(due.exclude(agent__in=room.full).order_by("next_at")[:BATCH])
+    mine = []
+    for erasure in found:
+        wait = min(FIRST_RETRY_S * 2.0 ** min(erasure.attempts, 20), LONGEST_RETRY_S)
+        same = Erasure.objects.filter(pk=erasure.pk, next_at=erasure.next_at)
+        if room.take(erasure.agent_id) and same.update(
+            next_at=now + timedelta(seconds=wait), attempts=erasure.attempts + 1
+        ):
+            mine.append(erasure)
+    return mine, len(found) == BATCH
+
+
+async def _erase(erasure: Erasure, running: process.Process) -> None:
+    """Ask once; once it is done, forget that there was something to erase."""
+    try:
+        provider = open_provider(erasure.agent)
+        async with asyncio.timeout(FIRST_RETRY_S / 2):
             await drive(provider, provider.erase(erasure.upstream), running.http)
-        except (ProviderError, ChatWidgetError) as error:
-            log.warning("erasing at %s failed: %s", erasure.agent, error)
-            await running.store.write(_note_problem, erasure, str(error))
-        else:
-            await running.store.write(erasure.delete)
-    return len(due) == BATCH
+    except (ChatWidgetError, TimeoutError) as error:
+        problem = str(error) or "no answer in time"
+        log.warning("erasing at %s failed: %s", erasure.agent, problem)
+        await running.store.write(_note_problem, erasure, problem)
+    else:
+        await running.store.write(erasure.delete)
 
 
 def _note_problem(erasure: Erasure, problem: str) -> None:
     Erasure.objects.filter(pk=erasure.pk).update(problem=problem[:500])
-
-
-def _claim_due() -> list[Erasure]:
-    """Take what is due by moving its next try ahead, which is also what a failure leaves."""
-    now = timezone.now()
-    mine = []
-    for erasure in Erasure.objects.select_related("agent").filter(next_at__lte=now)[:BATCH]:
-        wait = min(FIRST_RETRY_S * 2.0 ** min(erasure.attempts, 20), LONGEST_RETRY_S)
-        if Erasure.objects.filter(pk=erasure.pk, next_at=erasure.next_at).update(
-            next_at=now + timedelta(seconds=wait), attempts=erasure.attempts + 1
-        ):
-            mine.append(erasure)
-    return mine
 
 
 async def apply_retention() -> bool:

@@ -4,6 +4,7 @@ Nothing tells us when a person steps in, so conversations that are alive are ask
 person has them, now and then while the agent does, and no more once they have gone quiet.
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -12,8 +13,9 @@ from django.conf import settings
 from django.utils import timezone
 
 from . import claims, process
-from .errors import ChatWidgetError, ProviderError
-from .events import HumanHas, HumanSaid, ProviderEvent
+from .errors import ChatWidgetError
+from .events import ConversationChanged, HumanHas, HumanSaid, MessageChanged, ProviderEvent
+from .lanes import Room
 from .models import Conversation, Mode
 from .providers.base import Ask, Known
 from .providers.drive import drive
@@ -21,7 +23,10 @@ from .runner import open_provider
 
 log = logging.getLogger(__name__)
 
+JOB = "follow people"
 BATCH = 50
+LOOK_S = 20.0
+"""One look's deadline; a look that was lost with its process is taken again after it."""
 ALIVE = timedelta(minutes=10)
 AWAKE = timedelta(hours=24)
 # Waits as multiples of HUMAN_POLL_S: (a person has it and it is alive, … asleep, the agent has it)
@@ -29,15 +34,12 @@ LIVELY, SLOW, WATCHFUL = 1, 20, 5
 
 
 async def follow() -> bool:
-    """Job: ask after conversations that are due."""
+    """Job: start asking after conversations that are due, each agent's in its own lane."""
     running = process.running()
-    due = await running.store.write(_claim_due)
+    due, more = await running.store.write(_claim_due, running.lanes.room(JOB))
     for conversation in due:
-        try:
-            await _follow_one(conversation, running)
-        except (ProviderError, ChatWidgetError) as error:
-            log.warning("conversation %s cannot be followed: %s", conversation.pk, error)
-    return len(due) == BATCH
+        running.lanes.start(JOB, conversation.agent_id, _look(conversation, running))
+    return more
 
 
 def next_look(conversation: Conversation, now: datetime) -> datetime | None:
@@ -50,23 +52,33 @@ def next_look(conversation: Conversation, now: datetime) -> datetime | None:
     return now + timedelta(seconds=settings.HUMAN_POLL_S * pace) if pace else None
 
 
-def _claim_due() -> list[Conversation]:
-    """Take what is due by setting the next look, so that two processes never ask at once."""
+def _claim_due(room: Room) -> tuple[list[Conversation], bool]:
+    """Take what is due by moving its next look behind this one's deadline: one look at a time."""
     now = timezone.now()
-    due = Conversation.objects.select_related("agent", "visitor").filter(sync_at__lte=now)
-    return [
-        conversation
-        for conversation in due.order_by("sync_at")[:BATCH]
-        if Conversation.objects.filter(pk=conversation.pk, sync_at=conversation.sync_at).update(
-            sync_at=next_look(conversation, now)
-        )
-    ]
+    lost = now + timedelta(seconds=LOOK_S * 1.5)
+    due = (
+        Conversation.objects.select_related("agent", "visitor")
+        .filter(sync_at__lte=now)
+        .exclude(agent__in=room.full)
+        .order_by("sync_at")
+    )
+    found = list(due[:BATCH])
+    mine = []
+    for one in found:
+        if room.take(one.agent_id) and _move(one, lost):
+            one.sync_at = lost
+            mine.append(one)
+    return mine, len(found) == BATCH
 
 
-async def _follow_one(conversation: Conversation, running: process.Process) -> None:
-    provider = open_provider(conversation.agent)
-    if not provider.has_humans:
-        return
+def _move(conversation: Conversation, to: datetime | None) -> bool:
+    """Set the next look, unless somebody else has set it since."""
+    same = Conversation.objects.filter(pk=conversation.pk, sync_at=conversation.sync_at)
+    return bool(same.update(sync_at=to))
+
+
+async def _look(conversation: Conversation, running: process.Process) -> None:
+    """Ask the vendor once, and store and show what is new."""
     replies: list[HumanSaid] = []
     human = conversation.mode == Mode.HUMAN
 
@@ -86,7 +98,23 @@ async def _follow_one(conversation: Conversation, running: process.Process) -> N
             conversation=conversation.upstream,
         ),
     )
-    await drive(provider, provider.follow(ask), running.http, sink)
-    frames = await running.store.write(claims.add_replies, conversation, replies)
-    changed = await running.store.write(claims.set_mode, conversation.pk, human)
-    running.hub.publish(str(conversation.visitor_id), *frames, *filter(None, [changed]))
+    try:
+        provider = open_provider(conversation.agent)
+        async with asyncio.timeout(LOOK_S):
+            await drive(provider, provider.follow(ask), running.http, sink)
+    except (ChatWidgetError, TimeoutError) as error:
+        log.warning("conversation %s cannot be followed: %r", conversation.pk, error)
+        replies, human = [], conversation.mode == Mode.HUMAN
+    frames = await running.store.write(_note, conversation, replies, human)
+    running.hub.publish(str(conversation.visitor_id), *frames)
+
+
+def _note(
+    conversation: Conversation, replies: list[HumanSaid], human: bool
+) -> list[MessageChanged | ConversationChanged]:
+    """Store what a look has shown and when the next one is due. Returns the frames that tell."""
+    frames = claims.add_replies(conversation, replies)
+    conversation.refresh_from_db(fields=["updated_at"])
+    _move(conversation, next_look(conversation, timezone.now()))
+    changed = claims.set_mode(conversation.pk, human)
+    return [*frames, *filter(None, [changed])]

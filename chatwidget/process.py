@@ -16,6 +16,7 @@ from django.conf import settings
 from . import jobs
 from .events import Frame
 from .hub import REVOKED, Hub
+from .lanes import Lanes
 from .providers.http import new_client
 from .runner import Runner
 from .store import Store
@@ -32,6 +33,7 @@ class Process:
         self.http = new_client()
         self.hub = Hub(self.store)
         self.runner = Runner(self.store, self.hub, self.http)
+        self.lanes = Lanes(wake)
         self.jobs = jobs.Loop() if background else None
 
     async def stop(self) -> None:
@@ -39,6 +41,7 @@ class Process:
         await self.runner.drain()
         if self.jobs:
             await self.jobs.stop()
+        await self.lanes.stop()
         await self.hub.close()
         await self.http.aclose()
         await asyncio.to_thread(self.store.close)

@@ -15,4 +15,4 @@ class FeedbackConfig(AppConfig):
 
         from . import delivery
 
-        jobs.register("deliver feedback", every_s=1.0, run=delivery.drain)
+        jobs.register(delivery.JOB, every_s=1.0, run=delivery.drain)

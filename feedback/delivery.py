@@ -24,8 +24,9 @@ from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
 from chatwidget import claims, health, metrics, process
-from chatwidget.errors import ChatWidgetError, ProviderError, Unsupported
+from chatwidget.errors import ChatWidgetError, ProviderError, TimedOut, Unsupported
 from chatwidget.events import MessageChanged
+from chatwidget.lanes import Room
 from chatwidget.models import Agent, Conversation, Message
 from chatwidget.providers import PROVIDERS, Provider
 from chatwidget.providers.base import Rating
@@ -37,14 +38,14 @@ from .models import Delivery, Feedback, State
 
 log = logging.getLogger(__name__)
 
+JOB = "deliver feedback"
 BATCH = 50
-LEASE = timedelta(seconds=25)
-ATTEMPT_S = 20.0
-"""One attempt's deadline: shorter than the lease, so that the lease outlives the attempt."""
+ATTEMPT_SHARE = 0.8
+"""An attempt's deadline as a share of the lease, so that the lease outlives the attempt."""
 LEAST_ATTEMPTS = 12
 LEAST_AGE = timedelta(days=7)
 LONGEST_WAIT_S = 12 * 3600.0
-LONGEST_RETRY_AFTER_S = 24 * 3600.0
+"""Also the longest that a Retry-After is believed."""
 
 WAITS_FOR_VOTE = "waits for a vote: the vendor takes no comment without one"
 WAITS_FOR_ID = "waits for the vendor's id of the answer"
@@ -75,8 +76,7 @@ def first_state(
     if provider is None or not provider.takes_votes:
         return State.LOCAL, "", False
     if feedback.vote is None and not provider.clears_votes:
-        voted_before = feedback.revision > 1 and (delivery.held_vote or delivery.revision)
-        if voted_before and delivery.problem != WAITS_FOR_VOTE:
+        if delivery.sent_revision:
             held = delivery.held_vote or "perhaps a vote"
             return State.UNSUPPORTED, f"cannot be taken back there: it still holds {held}", False
         if feedback.comment or feedback.reasons:
@@ -107,22 +107,26 @@ class Due:
 
 
 async def drain() -> bool:
-    """Job: send what is due. Vendors go side by side, so a dead one delays no other."""
-    due = await process.running().store.write(claim_due)
-    if due:
-        await asyncio.gather(*(_send(one) for one in due))
-    return len(due) == BATCH
+    """Job: start sending what is due, each agent's in its own lane."""
+    running = process.running()
+    due, more = await running.store.write(claim_due, running.lanes.room(JOB))
+    for one in due:
+        running.lanes.start(JOB, one.agent.pk, _send(one))
+    return more
 
 
-def claim_due() -> list[Due]:
-    """Take up to BATCH deliveries that are due, no agent having more than its share of them."""
+def claim_due(room: Room) -> tuple[list[Due], bool]:
+    """Take deliveries that are due, as far as lanes have room, and tell if there may be more."""
     now = timezone.now()
     waiting = (
         Delivery.objects.select_related("agent", "feedback__message__question")
         .select_related("feedback__message__conversation__visitor")
         .filter(Q(lease_until=None) | Q(lease_until__lt=now), state=State.PENDING, next_at__lte=now)
+        .exclude(agent__in=room.full)
     )
-    return [due for one in waiting.order_by("next_at")[:BATCH] if (due := _claim(one, now))]
+    found = list(waiting.order_by("next_at")[:BATCH])
+    due = [_claim(one, now) for one in found if room.take(one.agent_id)]
+    return list(filter(None, due)), len(found) == BATCH
 
 
 def _claim(delivery: Delivery, now: datetime) -> Due | None:
@@ -132,9 +136,10 @@ def _claim(delivery: Delivery, now: datetime) -> Due | None:
         Q(lease_until=None) | Q(lease_until__lt=now), pk=delivery.pk, state=State.PENDING
     ).update(
         lease_token=token,
-        lease_until=now + LEASE,
+        lease_until=now + timedelta(seconds=settings.DELIVERY_LEASE_S),
         attempts=delivery.attempts + 1,
         first_tried_at=first,
+        sent_revision=delivery.feedback.revision,
     )
     if not taken:
         return None
@@ -171,13 +176,17 @@ def _claim(delivery: Delivery, now: datetime) -> Due | None:
 async def _send(due: Due) -> None:
     """One attempt; whatever comes of it is written down."""
     running = process.running()
+    limit_s = settings.DELIVERY_LEASE_S * ATTEMPT_SHARE
     error: Exception | None = None
     try:
         provider = open_provider(due.agent)
-        async with asyncio.timeout(ATTEMPT_S):
+        async with asyncio.timeout(limit_s):
             await drive(provider, provider.rate(due.rating), running.http)
-    except TimeoutError as raised:
-        error = raised
+    except asyncio.CancelledError:  # the process ends: another one may go on at once
+        await asyncio.shield(running.store.write(release, due))
+        raise
+    except TimeoutError:
+        error = TimedOut(f"{due.agent.provider} did not answer within {limit_s:g} s")
     except ChatWidgetError as raised:
         error = raised
     except Exception as raised:
@@ -188,6 +197,12 @@ async def _send(due: Due) -> None:
     frame = await running.store.write(settle, due, error)
     if frame:
         running.hub.publish(due.visitor, frame)
+
+
+def release(due: Due) -> None:
+    """Give a delivery back, if still ours. What went out may go out again: the same state."""
+    mine = Delivery.objects.filter(pk=due.pk, lease_token=due.token)
+    mine.update(lease_token=None, lease_until=None)
 
 
 def settle(due: Due, error: Exception | None) -> MessageChanged | None:
@@ -203,7 +218,9 @@ def settle(due: Due, error: Exception | None) -> MessageChanged | None:
     now = timezone.now()
     delivery.lease_token = delivery.lease_until = None
     if error is None:
-        delivery.held_revision, delivery.held_vote = due.revision, due.vote
+        delivery.held_vote = due.vote
+    if isinstance(error, ProviderError) and error.retry_after_s:
+        _hold_back(delivery, now + timedelta(seconds=min(error.retry_after_s, LONGEST_WAIT_S)))
     if delivery.feedback.revision != due.revision:
         # The visitor has said something newer meanwhile; `schedule` has set what happens next.
         if delivery.state == State.UNSUPPORTED and error is None:
@@ -219,6 +236,13 @@ def settle(due: Due, error: Exception | None) -> MessageChanged | None:
     return touch(due.message)
 
 
+def _hold_back(delivery: Delivery, until: datetime) -> None:
+    """Let everything wait that goes to a vendor who asked for it."""
+    waiting = Delivery.objects.filter(agent=delivery.agent_id, state=State.PENDING)
+    waiting.filter(next_at__lt=until).update(next_at=until)
+    delivery.next_at = delivery.next_at and max(delivery.next_at, until)
+
+
 def _after_failure(delivery: Delivery, due: Due, error: Exception, now: datetime) -> None:
     delivery.problem = (str(error) or type(error).__name__)[:500]
     permanent = isinstance(error, ProviderError) and error.permanent
@@ -226,19 +250,16 @@ def _after_failure(delivery: Delivery, due: Due, error: Exception, now: datetime
     if permanent or tired:
         delivery.state, delivery.next_at = State.FAILED, None
     else:
-        retry_after_s = error.retry_after_s if isinstance(error, ProviderError) else None
-        delivery.next_at = now + timedelta(seconds=wait_s(due.attempts, retry_after_s))
+        soonest = now + timedelta(seconds=wait_s(due.attempts))
+        delivery.next_at = max(delivery.next_at or soonest, soonest)
 
 
-def wait_s(attempts: int, retry_after_s: float | None = None) -> float:
-    """Return the wait before the next attempt: doubling, with full jitter, never before
-    Retry-After (up to a day).
-    """
+def wait_s(attempts: int) -> float:
+    """Return the seconds before the next attempt: doubling up to a longest, with full jitter."""
     longest = min(settings.FEEDBACK_FIRST_RETRY_S * 2.0 ** (attempts - 1), LONGEST_WAIT_S)
     # The first retry keeps its time; later ones spread out, so that a vendor that comes back is
     # not met by everybody at once.
-    chosen = longest if attempts == 1 else random.uniform(0, longest)  # noqa: S311
-    return max(chosen, min(retry_after_s or 0.0, LONGEST_RETRY_AFTER_S))
+    return longest if attempts == 1 else random.uniform(0, longest)  # noqa: S311
 
 
 def touch(message: uuid.UUID) -> MessageChanged | None:
@@ -267,7 +288,7 @@ def resend(deliveries: QuerySet[Delivery]) -> int:
             *filter(None, [touch(delivery.feedback.message_id)]),
         )
         count += 1
-    process.wake("deliver feedback")
+    process.wake(JOB)
     return count
 
 

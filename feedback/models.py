@@ -68,8 +68,8 @@ class Delivery(models.Model):
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
     problem = models.CharField(max_length=500, blank=True)
     """Why it is not delivered, for the operator."""
-    held_revision = models.PositiveIntegerField(default=0)
-    """The newest revision that the vendor has said it holds; 0: none."""
+    sent_revision = models.PositiveIntegerField(default=0)
+    """The newest revision that went out, received or not; 0: the vendor cannot hold any."""
     held_vote = models.CharField(max_length=4, blank=True)
     """The vote that the vendor holds, as far as it has said."""
     first_tried_at = models.DateTimeField(null=True, blank=True)

@@ -70,5 +70,5 @@ def store(message: Message, *, vote: str | None, comment: str, reasons: list[str
         feedback.delivery = delivery.schedule(feedback, message.conversation.agent)
         frame = delivery.touch(message.pk)
     process.publish(message.conversation.visitor_id, *filter(None, [frame]))
-    process.wake("deliver feedback")
+    process.wake(delivery.JOB)
     return feedback

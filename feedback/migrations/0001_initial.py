@@ -41,7 +41,7 @@ class Migration(migrations.Migration):
                 ('lease_token', models.UUIDField(blank=True, editable=False, null=True)),
                 ('lease_until', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('problem', models.CharField(blank=True, max_length=500)),
-                ('held_revision', models.PositiveIntegerField(default=0)),
+                ('sent_revision', models.PositiveIntegerField(default=0)),
                 ('held_vote', models.CharField(blank=True, max_length=4)),
                 ('first_tried_at', models.DateTimeField(blank=True, null=True)),
                 ('delivered_at', models.DateTimeField(blank=True, null=True)),
