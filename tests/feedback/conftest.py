@@ -1,0 +1,49 @@
+"""What the votes' tests share: agents at a simulated vendor, and an answer to vote on."""
+
+import pytest
+
+from chatwidget.models import Agent, Widget
+from feedback.models import Delivery
+
+from ..cast import make_agent, make_widget
+from ..simulators.raia import RaiaSimulator
+from ..visitor import JSON, Visitor
+
+FAST = {"poll_first_s": 0.02, "poll_growth": 1.2, "poll_longest_s": 0.1}
+
+
+def raia_agent(raia: RaiaSimulator, **options: object) -> Agent:
+    """Make an agent at the simulator that is polled quickly."""
+    return make_agent(
+        "At raia",
+        "raia",
+        base_url=raia.url,
+        credentials={"secret_key": raia.key},
+        options=FAST | options,
+    )
+
+
+@pytest.fixture
+def widget(raia: RaiaSimulator) -> Widget:
+    raia.ripening = 0
+    return make_widget(raia_agent(raia))
+
+
+def delivery_of(message: JSON) -> Delivery:
+    """Return the delivery of the vote on a message, as it is stored now."""
+    return Delivery.objects.get(feedback__message=message["id"])
+
+
+async def settled(visitor: Visitor, message: JSON, *, timeout_s: float = 10) -> JSON:
+    """Wait until the newest vote on a message is no longer on its way; return its feedback."""
+    async with visitor.socket(message["conversation"]) as socket:
+        shown = await socket.until_message(
+            lambda one: (
+                one["id"] == message["id"]
+                and bool(one["feedback"])
+                and one["feedback"]["delivery"] != "pending"
+            ),
+            timeout_s=timeout_s,
+        )
+    feedback: JSON = shown["feedback"]
+    return feedback
