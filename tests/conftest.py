@@ -29,6 +29,14 @@ def server(database: None) -> Iterator[Server]:
         assert "Traceback" not in running.log(), running.log()
 
 
+@pytest.fixture(scope="session")
+def limited(database: None) -> Iterator[Server]:
+    """The same with its limits on, behind a proxy that names each visitor's address."""
+    with Server(RATE_LIMITS="on", TRUSTED_PROXIES="1", HELLO_S="0.3") as running:
+        yield running
+        assert "Traceback" not in running.log(), running.log()
+
+
 @pytest.fixture
 def raia() -> Iterator[RaiaSimulator]:
     """raia; a request that its document does not allow fails the test."""

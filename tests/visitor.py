@@ -42,9 +42,9 @@ class Socket:
         self.frames.append(frame)
         match frame["type"]:
             case "ready":
-                self.messages |= {one["id"]: one for one in frame["messages"]}
+                self.messages |= {one["id"]: dict(one) for one in frame["messages"]}
             case "message":
-                self.messages[frame["message"]["id"]] = frame["message"]
+                self.messages[frame["message"]["id"]] = dict(frame["message"])
             case "conversation":
                 self.conversations[frame["conversation"]["id"]] = frame["conversation"]
             case "delta":
@@ -142,11 +142,17 @@ class Visitor:
 
     @asynccontextmanager
     async def socket(
-        self, conversation: str | None = None, *, hello: bool = True
+        self,
+        conversation: str | None = None,
+        *,
+        hello: bool = True,
+        headers: dict[str, str] | None = None,
     ) -> AsyncIterator[Socket]:
         """Open a tab on a conversation."""
         address = self.base.replace("http", "ws", 1) + "/ws/v1/"
-        async with websockets.connect(address, compression=None, proxy=None) as connection:
+        async with websockets.connect(
+            address, compression=None, proxy=None, additional_headers=headers
+        ) as connection:
             socket = Socket(connection, self.token or "")
             if hello:
                 await socket.hello(conversation)
