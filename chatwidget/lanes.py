@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ log = logging.getLogger(__name__)
 
 WIDTH = 16
 """Tasks at once in one lane."""
+LONGEST_REST_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,21 @@ class Lanes:
     def __init__(self, wake: Callable[[str], None]) -> None:
         self._wake = wake
         self._tasks: defaultdict[tuple[str, Hashable], set[asyncio.Task[None]]] = defaultdict(set)
+        self._rests: dict[tuple[str, Hashable], float] = {}
         self._stopping = False
 
     def room(self, job: str) -> Room:
         """Return what the job's lanes hold now."""
-        return Room(
-            Counter({lane[1]: len(held) for lane, held in self._tasks.items() if lane[0] == job})
+        now = time.monotonic()
+        self._rests = {lane: until for lane, until in self._rests.items() if until > now}
+        held = Counter(
+            {vendor: len(tasks) for (of, vendor), tasks in self._tasks.items() if of == job}
         )
+        return Room(held | Counter({vendor: WIDTH for of, vendor in self._rests if of == job}))
+
+    def rest(self, job: str, vendor: Hashable, seconds: float) -> None:
+        """Take nothing more on for a vendor who asked for that, a minute at most."""
+        self._rests[job, vendor] = time.monotonic() + min(seconds, LONGEST_REST_S)
 
     def start(self, job: str, vendor: Hashable, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` in the vendor's lane of this job."""

@@ -11,8 +11,11 @@ class FeedbackConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the delivery job."""
+        from django.conf import settings
+
         from chatwidget import jobs
 
         from . import delivery
 
-        jobs.register(delivery.JOB, every_s=1.0, run=delivery.drain)
+        pace = min(1.0, settings.FEEDBACK_FIRST_RETRY_S)
+        jobs.register(delivery.JOB, every_s=pace, run=delivery.drain)

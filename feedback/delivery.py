@@ -192,6 +192,8 @@ async def _send(due: Due) -> None:
     except Exception as raised:
         log.exception("delivery %s met a bug", due.pk)
         error = raised
+    if wait := retry_after_s(error):
+        running.lanes.rest(JOB, due.agent.pk, wait)
     outcome = "delivered" if error is None else type(error).__name__.lower()
     metrics.deliveries.labels(due.agent.provider, outcome).inc()
     frame = await running.store.write(settle, due, error)
@@ -219,8 +221,6 @@ def settle(due: Due, error: Exception | None) -> MessageChanged | None:
     delivery.lease_token = delivery.lease_until = None
     if error is None:
         delivery.held_vote = due.vote
-    if isinstance(error, ProviderError) and error.retry_after_s:
-        _hold_back(delivery, now + timedelta(seconds=min(error.retry_after_s, LONGEST_WAIT_S)))
     if delivery.feedback.revision != due.revision:
         # The visitor has said something newer meanwhile; `schedule` has set what happens next.
         if delivery.state == State.UNSUPPORTED and error is None:
@@ -236,13 +236,6 @@ def settle(due: Due, error: Exception | None) -> MessageChanged | None:
     return touch(due.message)
 
 
-def _hold_back(delivery: Delivery, until: datetime) -> None:
-    """Let everything wait that goes to a vendor who asked for it."""
-    waiting = Delivery.objects.filter(agent=delivery.agent_id, state=State.PENDING)
-    waiting.filter(next_at__lt=until).update(next_at=until)
-    delivery.next_at = delivery.next_at and max(delivery.next_at, until)
-
-
 def _after_failure(delivery: Delivery, due: Due, error: Exception, now: datetime) -> None:
     delivery.problem = (str(error) or type(error).__name__)[:500]
     permanent = isinstance(error, ProviderError) and error.permanent
@@ -250,13 +243,19 @@ def _after_failure(delivery: Delivery, due: Due, error: Exception, now: datetime
     if permanent or tired:
         delivery.state, delivery.next_at = State.FAILED, None
     else:
-        soonest = now + timedelta(seconds=wait_s(due.attempts))
-        delivery.next_at = max(delivery.next_at or soonest, soonest)
+        wait = max(wait_s(due.attempts), min(retry_after_s(error), LONGEST_WAIT_S))
+        delivery.next_at = now + timedelta(seconds=wait)
+
+
+def retry_after_s(error: Exception | None) -> float:
+    """Return the seconds that the vendor asked us to wait, 0 where it did not."""
+    return (error.retry_after_s or 0.0) if isinstance(error, ProviderError) else 0.0
 
 
 def wait_s(attempts: int) -> float:
     """Return the seconds before the next attempt: doubling up to a longest, with full jitter."""
-    longest = min(settings.FEEDBACK_FIRST_RETRY_S * 2.0 ** (attempts - 1), LONGEST_WAIT_S)
+    doubled = 2.0 ** min(attempts - 1, 64)
+    longest = min(settings.FEEDBACK_FIRST_RETRY_S * doubled, LONGEST_WAIT_S)
     # The first retry keeps its time; later ones spread out, so that a vendor that comes back is
     # not met by everybody at once.
     return longest if attempts == 1 else random.uniform(0, longest)  # noqa: S311
