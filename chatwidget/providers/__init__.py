@@ -2,12 +2,14 @@
 
 from ..errors import UnknownProvider
 from .base import Provider, Setup
+from .clarityq import ClarityQ
 from .demo import Demo
 from .openai import OpenAI
 from .raia import Raia
 
 PROVIDERS: dict[str, type[Provider]] = {
     "raia": Raia,
+    "clarityq": ClarityQ,
     "openai": OpenAI,
     "demo": Demo,
 }
