@@ -57,7 +57,7 @@ $(STAMPS)/chromium:
 	  || (echo "Install Chromium first: its package is called chromium." && false)
 	@mkdir -p $(STAMPS) && touch $@
 
-static/chatwidget/widget.js: $(STAMPS)/frontend $(shell find frontend/src -type f 2>/dev/null) frontend/build.mjs
+static/chatwidget/widget.js: $(STAMPS)/frontend $(shell find frontend/src -type f 2>/dev/null) frontend/build.mjs frontend/lexer-only.mjs frontend/package-lock.json
 	cd frontend && npm run --silent build
 	@touch $@
 

@@ -846,7 +846,7 @@ def test_a_real_service_gets_no_demo_operator(kept: Path) -> None:
 
 def test_the_demo_site_carries_the_script_tag_and_nothing_else_of_ours(settings: Any) -> None:
     settings.DEMO_SITE = True
-    make_widget()
+    make_widget(key=demo.WIDGET_KEY)
     shown = page(Client(), "/")
     assert len(re.findall(r"<script", shown)) == 1
     assert re.search(r'<script async src="[^"]+/widget\.js" data-widget="pk_', shown)

@@ -38,6 +38,8 @@ export interface Message {
   created_at: string;
   completed_at: string | null;
   citations: Citation[];
+  /** Pages that the agent offers to open, as buttons. */
+  links?: Citation[];
   feedback: Feedback | null;
   error: { code: string; message: string } | null;
   rateable: boolean;

@@ -199,6 +199,19 @@ describe("an answer", () => {
   });
 });
 
+test("offers an answer's links as buttons, safe ones only", () => {
+  open();
+  const links = [
+    { title: "Book a table", url: "https://x.test/book" },
+    { title: "Bad", url: "javascript:alert(1)" },
+  ];
+  show(message({ text: "Hi", links }));
+  const drawn = [...root.querySelectorAll(".chips a")];
+  expect(drawn.map((link) => [link.textContent, link.getAttribute("href")])).toEqual([
+    ["Book a table", "https://x.test/book"],
+  ]);
+});
+
 test("a person's replies are told apart, and nobody is shown typing", () => {
   open();
   chat.dispatch({ type: "conversation", conversation: conversation({ mode: "human" }) });

@@ -111,6 +111,21 @@ function Sources({ citations }: { citations: readonly Citation[] }) {
   );
 }
 
+/** Pages to open, offered by the agent. */
+function Links({ links }: { links: readonly Citation[] }) {
+  const safe = links.filter(({ url }) => safeUrl(url));
+  if (!safe.length) return null;
+  return (
+    <p class="chips">
+      {safe.map(({ title, url }, i) => (
+        <a key={i} href={url} target="_blank" rel="noopener noreferrer nofollow">
+          {title || whereTo(safeUrl(url)!)}
+        </a>
+      ))}
+    </p>
+  );
+}
+
 interface AnswerProps {
   message: Message;
   /** Only the last answer can be asked for again. */
@@ -138,6 +153,7 @@ export function Answer({ message, last, human }: AnswerProps) {
   return (
     <div class={`answer ${role}`} data-status={status}>
       {message.text && <Markdown text={message.text} finished={isFinal(message)} breaks={role === "human"} />}
+      {isFinal(message) && <Links links={message.links ?? []} />}
       {isFinal(message) && <Sources citations={message.citations} />}
       {trouble && (
         <div class={status === "failed" ? "trouble bad" : "trouble"}>
