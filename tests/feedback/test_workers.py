@@ -1,0 +1,99 @@
+"""Several processes, any of which may die: no delivery in two hands, none left in a dead one's."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.utils import timezone
+
+from feedback.models import Delivery
+
+from ..cast import make_widget
+from ..server import ROOT, Server
+from ..simulators.faults import Stall
+from ..simulators.raia import RaiaSimulator
+from ..visitor import Visitor
+from .conftest import delivery_of, raia_agent, settled
+
+
+@contextmanager
+def worker(**env: str) -> Iterator[subprocess.Popen[str]]:
+    """A `manage.py worker` that runs; it is ended if the test has not done so."""
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "worker"],
+        cwd=ROOT,
+        env=os.environ | env,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        assert "running" in process.stdout.readline()
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=15)
+        process.stdout.close()
+
+
+async def test_a_killed_workers_delivery_is_made_by_another(raia: RaiaSimulator) -> None:
+    raia.ripening = 0
+    widget = make_widget(raia_agent(raia))
+    with Server(EMBEDDED_WORKER="false") as server:
+        async with Visitor(server.url, widget.key) as visitor:
+            answer = await visitor.ask_and_wait("Hello")
+            raia.fail_next("feedback", Stall())
+            with worker(DELIVERY_LEASE_S="1.5") as first:
+                await visitor.vote(answer, vote="down", comment="No")
+                await raia.eventually(lambda: raia.stalled == 1)
+                first.send_signal(signal.SIGKILL)
+                first.wait()
+            assert delivery_of(answer).lease_token
+            with worker():
+                assert (await settled(visitor, answer))["delivery"] == "delivered"
+    assert [one.comment for one in raia.feedbacks.values()] == ["No"]
+
+
+async def test_a_stopped_workers_delivery_is_free_at_once(raia: RaiaSimulator) -> None:
+    raia.ripening = 0
+    widget = make_widget(raia_agent(raia))
+    with Server(EMBEDDED_WORKER="false") as server:
+        async with Visitor(server.url, widget.key) as visitor:
+            answer = await visitor.ask_and_wait("Hello")
+            raia.fail_next("feedback", Stall())
+            with worker(DELIVERY_LEASE_S="600") as first:
+                await visitor.vote(answer, vote="up")
+                await raia.eventually(lambda: raia.stalled == 1)
+                first.terminate()
+                assert first.wait(timeout=10) == 0
+            assert delivery_of(answer).lease_token is None
+            with worker():
+                assert (await settled(visitor, answer))["delivery"] == "delivered"
+
+
+async def test_no_delivery_is_in_two_hands(server: Server, raia: RaiaSimulator) -> None:
+    raia.ripening = 0
+    widget = make_widget(raia_agent(raia))
+    rows = Delivery.objects.filter(agent=widget.agent_id)
+    async with Visitor(server.url, widget.key) as visitor:
+
+        async def all_delivered() -> None:
+            async with asyncio.timeout(10):
+                while rows.filter(state="delivered").count() < 20:
+                    await visitor.messages(answers[0]["conversation"])
+
+        answers = await asyncio.gather(*(visitor.ask_and_wait("Hello") for _ in range(20)))
+        for answer in answers:
+            await visitor.vote(answer, vote="up")
+        await all_delivered()
+        with worker(), worker():
+            rows.update(state="pending", next_at=timezone.now())  # for all three to race for
+            await all_delivered()
+    sent = Counter(call.json["conversationMessageId"] for call in raia.calls("feedback"))
+    assert len(sent) == 20
+    assert set(sent.values()) == {2}
