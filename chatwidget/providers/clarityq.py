@@ -126,13 +126,18 @@ class ClarityQ(Provider):
     def _ask(self, ask: Ask) -> Steps:
         """Ask once. Returns the new conversation's id and its status, which may be final."""
         path = f"{self._product}/ask"
+        self._answer_path("")  # a question whose answer could not be read is not asked
         if ask.sent_before:
             raise Interrupted(
                 "it is not known whether the question reached ClarityQ", provider=self.label
             )
         yield Sending()
         asked: Reply = yield Call(
-            method="POST", path=path, json={"prompt": self._prompt(ask)}, accept=(404,)
+            method="POST",
+            path=path,
+            json={"prompt": self._prompt(ask)},
+            accept=(404,),
+            step="ask",
         )
         if asked.status == 404:
             raise self._misconfigured("ClarityQ has no such product: check Product id and address")
@@ -270,7 +275,9 @@ class ClarityQ(Provider):
         detail = data.get("detail") if isinstance(data, dict) else None
         if isinstance(detail, list):
             wrong = [one for one in detail if isinstance(one, dict)]
-            detail = "; ".join(f"{one.get('msg')} at {one.get('loc')}" for one in wrong)
+            detail = "; ".join(
+                f"{one.get('msg')} at {'.'.join(map(str, one.get('loc') or ()))}" for one in wrong
+            )
         return super().vendor_words(detail)
 
     def _misconfigured(self, what: str) -> Misconfigured:
