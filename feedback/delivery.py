@@ -75,13 +75,14 @@ def first_state(
     """Return the state a new revision starts in, why, and whether it can be sent now."""
     if provider is None or not provider.takes_votes:
         return State.LOCAL, "", False
-    if feedback.vote is None and not provider.clears_votes:
-        if delivery.sent_revision:
-            held = delivery.held_vote or "perhaps a vote"
-            return State.UNSUPPORTED, f"cannot be taken back there: it still holds {held}", False
-        if feedback.comment or feedback.reasons:
+    if feedback.vote is None and not delivery.sent_revision:  # there is nothing to take back
+        if not provider.takes_comments or not (feedback.comment or feedback.reasons):
+            return State.DELIVERED, "", False
+        if provider.comment_needs_vote:
             return State.PENDING, WAITS_FOR_VOTE, False
-        return State.DELIVERED, "", False
+    elif feedback.vote is None and not provider.clears_votes:
+        held = delivery.held_vote or "perhaps a vote"
+        return State.UNSUPPORTED, f"cannot be taken back there: it still holds {held}", False
     if not feedback.message.upstream_id:
         return State.PENDING, WAITS_FOR_ID, False
     return State.PENDING, "", True

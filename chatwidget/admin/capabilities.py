@@ -17,6 +17,7 @@ class Capability:
 def capabilities(provider: type[Provider]) -> list[Capability]:
     """Return everything a provider declares, in a fixed order."""
     limit = f", up to {provider.comment_limit} characters" if provider.comment_limit else ""
+    alone = "" if provider.comment_needs_vote else " or alone"
     rows = [
         (
             provider.streams,
@@ -39,7 +40,7 @@ def capabilities(provider: type[Provider]) -> list[Capability]:
         (
             provider.takes_comments,
             "Comments",
-            f"Comments are brought to the vendor with their vote{limit}.",
+            f"Comments are brought to the vendor with their vote{alone}{limit}.",
             "Comments are kept here only.",
         ),
         (

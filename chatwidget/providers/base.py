@@ -203,6 +203,8 @@ class Provider(ABC):
     """A vote can be taken back at the vendor."""
     takes_comments: ClassVar[bool] = False
     """A comment can be brought to the vendor, together with its vote."""
+    comment_needs_vote: ClassVar[bool] = True
+    """A comment cannot be brought there alone; it waits for a vote."""
     comment_limit: ClassVar[int | None] = None
     """The longest comment the vendor takes, in characters."""
     has_humans: ClassVar[bool] = False

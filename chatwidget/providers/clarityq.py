@@ -98,6 +98,7 @@ class ClarityQ(Provider):
     takes_votes = True
     clears_votes = True
     takes_comments = True
+    comment_needs_vote = False
     comment_limit = COMMENT_LIMIT
     resumes = True
 

@@ -369,6 +369,15 @@ async def test_a_comment_needs_no_vote(
     assert record(clarityq) == (None, "Only words")
 
 
+async def test_taking_back_what_was_never_said_sends_nothing(
+    server: Server, widget: Widget, clarityq: ClarityQSimulator
+) -> None:
+    async with Visitor(server.url, widget.key) as visitor:
+        answer = await visitor.ask_and_wait("How much?")
+        assert (await visitor.vote(answer, vote=None))["delivery"] == "delivered"
+    assert clarityq.calls("feedback") == []
+
+
 async def test_a_long_comment_is_never_cut_and_reasons_give_way(
     server: Server, widget: Widget, clarityq: ClarityQSimulator
 ) -> None:
