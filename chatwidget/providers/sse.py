@@ -15,14 +15,16 @@ MAX_EVENT_BYTES = 1024 * 1024
 
 
 class EventReader:
-    """Feed it bytes as they come, get the events that they complete."""
+    """Feed it bytes as they come, get the events that they complete, but for those without data."""
 
     def __init__(self) -> None:
         self._decode = codecs.getincrementaldecoder("utf-8-sig")("replace").decode
         self._fields = SSEDecoder()
         self._tail: list[str] = []
+        """The pieces of a line that has not ended."""
         self._after_cr = False
         self._size = 0
+        """Bytes since the last blank line."""
 
     def feed(self, chunk: bytes) -> list[ServerEvent]:
         """Return the events completed by `chunk`. Raises Broken for one over MAX_EVENT_BYTES."""
@@ -35,26 +37,19 @@ class EventReader:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         first, *rest = text.split("\n")
         self._tail.append(first)
-        self._size += len(first)
-        if not rest:
-            self._check()
-            return []
-        lines = ["".join(self._tail), *rest]
-        self._tail = [lines.pop()]
+        self._count(first)
         events = []
-        for line in lines:
-            found = self._fields.decode(line)
-            if found is not None:
+        for following in rest:
+            line, self._tail = "".join(self._tail), [following]
+            if not line:
                 self._size = 0
-                if found.data:
-                    events.append(ServerEvent(found.event or "message", found.data))
-            else:
-                self._size += len(line)
-                self._check()
-        self._size += len(self._tail[0])
-        self._check()
+            self._count(following)
+            found = self._fields.decode(line)
+            if found is not None and found.data:
+                events.append(ServerEvent(found.event or "message", found.data))
         return events
 
-    def _check(self) -> None:
+    def _count(self, text: str) -> None:
+        self._size += len(text) if text.isascii() else len(text.encode())
         if self._size > MAX_EVENT_BYTES:
             raise Broken(f"an event of more than {MAX_EVENT_BYTES} bytes")
