@@ -7,6 +7,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -14,12 +15,13 @@ from typing import Any
 import httpx
 
 from ..errors import ProviderError, TimedOut
-from ..events import Ended, ProviderEvent, Rewritten, Text
+from ..events import Ended, ProviderEvent, Rewritten, Snapshot, Text
 from .base import Call, Exchange, Flow, Pause, Provider, Reply, Stream
 from .http import mapped_errors
 from .sse import EventReader
 
-MAX_BODY_BYTES = 2 * 1024 * 1024
+MAX_BODY_BYTES = 8 * 1024 * 1024
+"""Some vendors list a whole conversation at once."""
 MAX_STREAM_BYTES = 64 * 1024 * 1024
 LINGER_S = 0.05
 
@@ -106,19 +108,36 @@ def _request(provider: Provider, call: Call, http: httpx.AsyncClient) -> httpx.R
     )
 
 
-async def _fetch(provider: Provider, call: Call, http: httpx.AsyncClient) -> Reply:
+@asynccontextmanager
+async def _sent(
+    provider: Provider, call: Call, http: httpx.AsyncClient
+) -> AsyncIterator[httpx.Response]:
+    """Send a call; the answer's head is there, its body is still to come."""
     with mapped_errors(provider.label):
         response = await http.send(_request(provider, call, http), stream=True)
-        try:
-            return await _reply(provider, call, response)
-        finally:
+    try:
+        yield response
+    finally:
+        with mapped_errors(provider.label):
             await response.aclose()
+
+
+async def _chunks(provider: Provider, response: httpx.Response) -> AsyncIterator[bytes]:
+    """The body as it comes."""
+    with mapped_errors(provider.label):
+        async for chunk in response.aiter_raw():
+            yield chunk
+
+
+async def _fetch(provider: Provider, call: Call, http: httpx.AsyncClient) -> Reply:
+    async with _sent(provider, call, http) as response:
+        return await _reply(provider, call, response)
 
 
 async def _reply(provider: Provider, call: Call, response: httpx.Response) -> Reply:
     """Read a whole answer. Raises what the adapter says its status means."""
     body = bytearray()
-    async for chunk in response.aiter_raw():
+    async for chunk in _chunks(provider, response):
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             raise provider.broken(f"an answer of more than {MAX_BODY_BYTES} bytes")
@@ -134,21 +153,35 @@ async def _reply(provider: Provider, call: Call, response: httpx.Response) -> Re
 
 def _decoded(body: bytes) -> Any:
     try:
-        return json.loads(body) if body else None
+        data = json.loads(body) if body else None
+        return _storable(data) if b"\\u" in body else data
     except (ValueError, RecursionError):
         return None
+
+
+def _storable(value: Any) -> Any:
+    """Return a JSON value without what no database takes: NUL, and halves of characters."""
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+        case list():
+            return [_storable(one) for one in value]
+        case dict():
+            return {_storable(name): _storable(one) for name, one in value.items()}
+        case _:
+            return value
 
 
 def _retry_after_s(headers: httpx.Headers) -> float | None:
     """Return Retry-After in seconds, written as a number or a date (RFC 9110, 10.2.3)."""
     value = headers.get("retry-after", "")
-    if value.isdigit():
+    if value.isdecimal():
         return float(value[:9])
     try:
         at = parsedate_to_datetime(value)
-    except ValueError:
+        return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
 async def _listen(provider: Provider, stream: Stream, http: httpx.AsyncClient, sink: Sink) -> None:
@@ -156,29 +189,25 @@ async def _listen(provider: Provider, stream: Stream, http: httpx.AsyncClient, s
     idle_s = provider.number("idle_s")
     loop = asyncio.get_running_loop()
     try:
-        with mapped_errors(provider.label):
-            async with asyncio.timeout(idle_s) as silence:
-                response = await http.send(_request(provider, stream.call, http), stream=True)
-                try:
-                    await _check_stream(provider, stream.call, response)
-                    reader, size, chunks = EventReader(), 0, response.aiter_raw()
-                    async for chunk in chunks:
-                        size += len(chunk)
-                        if size > MAX_STREAM_BYTES:
-                            raise provider.broken(f"a stream of more than {MAX_STREAM_BYTES} bytes")
-                        batch = [
-                            said for event in reader.feed(chunk) for said in stream.on_event(event)
-                        ]
-                        if not batch:
-                            continue
-                        await sink(batch)
-                        if any(isinstance(said, Ended) for said in batch):
-                            await _linger(chunks)
-                            return
-                        if any(isinstance(said, Text | Rewritten) for said in batch):
-                            silence.reschedule(loop.time() + idle_s)  # heartbeats do not count
-                finally:
-                    await response.aclose()
+        async with (
+            asyncio.timeout(idle_s) as silence,
+            _sent(provider, stream.call, http) as response,
+        ):
+            await _check_stream(provider, stream.call, response)
+            reader, size, chunks = EventReader(), 0, _chunks(provider, response)
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > MAX_STREAM_BYTES:
+                    raise provider.broken(f"a stream of more than {MAX_STREAM_BYTES} bytes")
+                batch = [said for event in reader.feed(chunk) for said in stream.on_event(event)]
+                if not batch:
+                    continue
+                await sink(batch)
+                if any(isinstance(said, Ended) for said in batch):
+                    await _linger(chunks)
+                    return
+                if any(isinstance(said, Text | Rewritten | Snapshot) for said in batch):
+                    silence.reschedule(loop.time() + idle_s)  # heartbeats do not count
     except TimeoutError:
         raise TimedOut(
             f"{provider.label} was silent for {idle_s:g} s", provider=provider.label
@@ -191,7 +220,7 @@ async def _check_stream(provider: Provider, call: Call, response: httpx.Response
         raise provider.broken(f"HTTP {response.status_code} instead of a stream")
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "text/event-stream":
-        raise provider.broken("an answer that is no event stream")
+        raise provider.broken(f"an answer of type {kind[:60]!r} instead of a stream")
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise provider.broken("a compressed stream, which was declined")
 

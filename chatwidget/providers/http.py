@@ -4,6 +4,7 @@ httpx over aiohttp's transport: httpx's own pool costs several times as much per
 Building a client costs a TLS context, so there is one per process, not one per message.
 """
 
+import errno
 import ipaddress
 import socket
 from collections.abc import Iterator
@@ -15,8 +16,10 @@ from aiohttp.connector import AddrInfoType
 from django.conf import settings
 from httpx_aiohttp import AiohttpTransport
 
-from ..errors import Broken, Misconfigured, TimedOut, Unavailable
+from ..errors import Broken, Misconfigured, ProviderError, TimedOut, Unavailable
 
+GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+UNUSABLE = "the base URL or a credential cannot be used"
 REFUSED = "a private or local address, which PROVIDER_ALLOW_PRIVATE does not allow"
 
 
@@ -32,6 +35,8 @@ def forbidden(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return forbidden(str(inner))
+        if ip not in GLOBAL_UNICAST:  # the rest is special: site-local, IPv4-compatible, …
+            return True
     return not ip.is_global or ip.is_multicast
 
 
@@ -39,7 +44,7 @@ def guarded_socket(info: AddrInfoType) -> socket.socket:
     """Make the socket for one resolved address, or refuse: what the name said does not count."""
     family, kind, proto, _, target = info
     if not settings.PROVIDER_ALLOW_PRIVATE and forbidden(str(target[0])):
-        raise OSError(REFUSED)
+        raise OSError(errno.EACCES, REFUSED)
     made = socket.socket(family, kind, proto)
     made.setblocking(False)
     return made
@@ -66,24 +71,34 @@ def new_client() -> httpx.AsyncClient:
 
 @contextmanager
 def mapped_errors(label: str) -> Iterator[None]:
-    """Turn httpx's and aiohttp's errors into ours.
-
-    Careful with what an error means: the transport calls a connection that broke *after* the
-    request went out a ConnectTimeout too, so none of these proves that nothing was sent.
-    """
+    """Turn httpx's and aiohttp's errors into ours; wrap the network in it and nothing else."""
     try:
         yield
-    except httpx.ConnectError as error:
-        if REFUSED in str(error):
-            raise Misconfigured(f"{label}: {REFUSED}", provider=label) from error
-        raise Unavailable(f"{label} cannot be reached", provider=label) from error
-    except (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout) as error:
-        raise TimedOut(f"{label} did not answer in time", provider=label) from error
-    except (httpx.UnsupportedProtocol, httpx.InvalidURL, UnicodeError) as error:
-        raise Misconfigured(f"{label}: the base URL cannot be used", provider=label) from error
-    except httpx.DecodingError as error:
-        raise Broken(f"{label} sent a body that cannot be decoded", provider=label) from error
-    except TimeoutError:
-        raise  # the deadline of whoever waits; it is mapped where it was set
-    except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-        raise Unavailable(f"the connection to {label} broke", provider=label) from error
+    except (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError) as error:
+        raise _mapped(error, label) from error
+    except (httpx.InvalidURL, ValueError) as error:  # what they say of an odd address or header
+        raise Misconfigured(f"{label}: {UNUSABLE}", provider=label) from error
+
+
+def _mapped(error: Exception, label: str) -> ProviderError:
+    """Return ours for one of theirs.
+
+    The transport calls nearly everything a ConnectTimeout, also a connection that broke after the
+    request went out: what happened is in its cause, and none of it proves that nothing was sent.
+    """
+    cause = error.__cause__ if isinstance(error, httpx.TimeoutException) else error
+    match cause or error:
+        case _ if REFUSED in str(cause):
+            return Misconfigured(f"{label}: {REFUSED}", provider=label)
+        case httpx.UnsupportedProtocol() | aiohttp.InvalidURL():
+            return Misconfigured(f"{label}: {UNUSABLE}", provider=label)
+        case aiohttp.ClientSSLError():
+            return Unavailable(f"the certificate of {label} is not valid", provider=label)
+        case aiohttp.ClientConnectorError():
+            return Unavailable(f"{label} cannot be reached", provider=label)
+        case TimeoutError() | httpx.TimeoutException():
+            return TimedOut(f"{label} did not answer in time", provider=label)
+        case httpx.DecodingError():
+            return Broken(f"{label} sent a body that cannot be decoded", provider=label)
+        case _:
+            return Unavailable(f"the connection to {label} broke", provider=label)
