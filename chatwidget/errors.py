@@ -51,6 +51,8 @@ class ProviderError(ChatWidgetError):
         status: int | None = None,
         retry_after_s: float | None = None,
     ) -> None:
+        # A vendor's words may be in it: no half characters, and no NUL, can be stored.
+        detail = detail.encode("utf-8", "replace").decode().replace("\x00", "")
         super().__init__(detail or (self.__doc__ or "").partition("\n")[0])
         self.provider = provider
         self.status = status

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .events import (
+    Citation,
     Cited,
     Delta,
     Ended,
@@ -19,6 +20,7 @@ from .events import (
     HumanHas,
     HumanSaid,
     Learned,
+    Link,
     MessageChanged,
     Offered,
     ProviderEvent,
@@ -98,6 +100,7 @@ class Turn:
                     self._pieces, self._length, self._half = [], 0, ""
                     added.append(self._fit(text))
                 case Snapshot(text):
+                    self._half, text = "", whole(text)
                     so_far = self.text + "".join(added)
                     if text.startswith(so_far):
                         added.append(self._fit(text[len(so_far) :]))
@@ -107,9 +110,9 @@ class Turn:
                         self._pieces, self._length, self._half = [], 0, ""
                         added.append(self._fit(text))
                 case Cited(citations):
-                    self.citations = [{"title": one.title, "url": one.url} for one in citations]
+                    self.citations = [titled(one) for one in citations]
                 case Offered(links):
-                    self.links = [{"title": one.title, "url": one.url} for one in links]
+                    self.links = [titled(one) for one in links]
                 case Learned():
                     self.answer_id = event.answer_id or self.answer_id
                     if event.rateable is not None:
@@ -141,12 +144,21 @@ class Turn:
         self._half = ""
         if text and HIGH_SURROGATES[0] <= text[-1] <= HIGH_SURROGATES[1]:
             text, self._half = text[:-1], text[-1]
-        if not text.isascii():
-            # Joins surrogate pairs that came as two escapes, and replaces lone ones.
-            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        text = text.replace("\x00", "\ufffd")  # PostgreSQL stores no NUL
+        text = whole(text)
         room = MAX_ANSWER_CHARS - self._length
         if len(text) > room:
             text, self.finish = text[:room], Finish.TRUNCATED
         self._length += len(text)
         return text
+
+
+def whole(text: str) -> str:
+    """Return `text` as it can be stored: pairs of escapes joined, lone ones and NUL replaced."""
+    if not text.isascii():
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.replace("\x00", "\ufffd")
+
+
+def titled(page: Citation | Link) -> dict[str, str]:
+    """Return the JSON object of a source or a link."""
+    return {"title": whole(page.title), "url": whole(page.url)}

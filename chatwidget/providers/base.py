@@ -262,7 +262,7 @@ class Provider(ABC):
         where: dict[str, Any] = {"provider": self.label, "status": status}
         if status == 429:
             return RateLimited(f"HTTP 429 from {self.label}", retry_after_s=retry_after_s, **where)
-        if status in (401, 403):
+        if status in (401, 402, 403):
             words = self.vendor_words(reply.data)
             return Misconfigured(f"{self.label} refuses the key (HTTP {status}){words}", **where)
         if 300 <= status < 400:
