@@ -13,14 +13,19 @@ who leave out what they do not have, so nothing beyond the above is relied on.
 import json
 from collections.abc import Iterator
 
-from ..errors import Interrupted, ProviderError, Unavailable
+from ..errors import Interrupted, Misconfigured, ProviderError, Unavailable
 from ..events import Ended, Finish, ProviderEvent, Sending, Text
-from .base import DEADLINES, JSON, Ask, Call, Field, Flow, Provider, ServerEvent, Stream
+from .base import DEADLINES, JSON, Ask, Call, Field, Flow, Provider, Reply, ServerEvent, Stream
 
 FINISH = {
     "stop": Finish.COMPLETE,
     "length": Finish.TRUNCATED,
     "content_filter": Finish.REFUSED,
+    # Other servers' words for an end that is as good.
+    "eos": Finish.COMPLETE,
+    "eos_token": Finish.COMPLETE,
+    "stop_sequence": Finish.COMPLETE,
+    "end_turn": Finish.COMPLETE,
 }
 ROLES = {"visitor": "user", "agent": "assistant", "human": "assistant"}
 
@@ -53,8 +58,8 @@ class OpenAI(Provider):
     streams = True
     stops_upstream = True  # closing the connection ends the generation
 
-    finish: Finish | None = None
-    """What the last chunk said; `[DONE]` or the end of the stream may follow it."""
+    reason = ""
+    """The finish reason, once it came; `[DONE]` or the end of the stream may follow it."""
 
     def headers(self) -> dict[str, str]:
         key = self.setup.credentials.get("api_key")
@@ -79,24 +84,36 @@ class OpenAI(Provider):
             self.chunk,
         )
         # Here no [DONE] came, else the stream would not have been read to its end.
-        if self.finish is None:
+        if not self.reason:
             raise Interrupted("the stream ended before the answer did", provider=self.label)
-        yield Ended(self.finish)
+        yield self._ended()
 
     def chunk(self, event: ServerEvent) -> Iterator[ProviderEvent]:
         """Read one chunk. Raises Unavailable for an error inside the stream."""
         if event.data == "[DONE]":
-            yield Ended(self.finish or Finish.COMPLETE)
+            yield self._ended()
             return
         chunk = self._decoded(event.data)
         if chunk.get("error"):
             raise self._error_in_stream(chunk)
-        for choice in chunk.get("choices") or ():  # usage comes in a chunk without choices
-            if content := (choice.get("delta") or {}).get("content"):
-                yield Text(str(content))
-            if reason := choice.get("finish_reason"):
-                # A reason we do not know (tool_calls, say) is no complete answer.
-                self.finish = FINISH.get(reason, Finish.TRUNCATED)
+        choices = chunk.get("choices")
+        if not isinstance(choices, list) or not choices:  # usage comes in a chunk without any
+            return
+        choice = as_object(choices[0])
+        delta = as_object(choice.get("delta"))
+        # A model that refuses says so in a field of its own.
+        content = delta.get("content") or delta.get("refusal")
+        if isinstance(content, str) and content:
+            yield Text(content)
+        self.reason = str(choice.get("finish_reason") or "") or self.reason
+
+    def _ended(self) -> Ended:
+        """Say how the answer ended. Raises Interrupted for a reason that we do not know."""
+        if self.reason and self.reason not in FINISH:  # tool_calls, say: there is more to come
+            raise Interrupted(
+                f"the answer ended for another reason: {self.reason[:40]}", provider=self.label
+            )
+        return Ended(FINISH.get(self.reason, Finish.COMPLETE))
 
     def _decoded(self, data: str) -> dict[str, JSON]:
         try:
@@ -106,6 +123,15 @@ class OpenAI(Provider):
         if not isinstance(chunk, dict):
             raise self.broken("a chunk that is no object")
         return chunk
+
+    def error(self, reply: Reply, retry_after_s: float | None) -> ProviderError:
+        """As of any vendor, but 404 is a model, or a base URL, that does not exist."""
+        if reply.status == 404:
+            words = self.vendor_words(reply.data)
+            return Misconfigured(
+                f"no such model or address (HTTP 404){words}", provider=self.label, status=404
+            )
+        return super().error(reply, retry_after_s)
 
     def _error_in_stream(self, chunk: dict[str, JSON]) -> ProviderError:
         return Unavailable(f"{self.label} broke off{self.vendor_words(chunk)}", provider=self.label)
@@ -126,3 +152,8 @@ class OpenAI(Provider):
             *kept,
             {"role": "user", "content": ask.text},
         ]
+
+
+def as_object(value: JSON) -> dict[str, JSON]:
+    """Return a JSON object, an empty one where there is something else."""
+    return value if isinstance(value, dict) else {}
