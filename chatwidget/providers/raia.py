@@ -11,10 +11,19 @@ in the message list, never repeated.
 
 import re
 from collections.abc import Generator, Iterator, Mapping
+from itertools import islice
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from ..errors import ProviderError, Rejected, TimedOut, Unavailable, Unsupported
+from ..errors import (
+    Broken,
+    ProviderError,
+    RateLimited,
+    Rejected,
+    TimedOut,
+    Unavailable,
+    Unsupported,
+)
 from ..events import Citation, Cited, Ended, Finish, HumanHas, HumanSaid, Learned, Sending, Text
 from .base import DEADLINES, JSON, Ask, Call, Field, Flow, Pause, Provider, Rating, Reply
 
@@ -24,6 +33,8 @@ COMPLETED, FAILED = {"completed"}, {"failed", "error"}
 MARKER = re.compile(r"\s?【[^【】\n]{0,200}†[^【】\n]{0,200}】")
 # The mode is read again after this many polls without an answer.
 POLLS_PER_MODE_CHECK = 3
+READ_TRIES = 5
+"""An answer that is on its way is not given up because one look for it failed."""
 
 Steps = Generator[Any, Any, Any]
 
@@ -74,13 +85,19 @@ class Raia(Provider):
 
     def answer(self, ask: Ask) -> Flow:
         """User, conversation, send, poll."""
-        user = ask.known.visitor.get("user") or (yield from self._user(ask))
         conversation = ask.known.conversation.get("conversation") or (
-            yield from self._conversation(ask, user)
+            yield from self._conversation(ask)
         )
-        question = ask.known.answer.get("question") or (
-            yield from self._question(ask, conversation)
-        )
+        question = ask.known.answer.get("question")
+        if not question:
+            try:
+                question = yield from self._question(ask, conversation)
+            except Rejected as refused:
+                if refused.status != 404:
+                    raise
+                # Deleted at raia, so nothing was stored there: go on in a new conversation.
+                conversation = yield from self._conversation(ask)
+                question = yield from self._question(ask, conversation)
         if ask.human and (yield from self._is_manual(conversation)):
             yield Ended(Finish.HUMAN)
             return
@@ -126,13 +143,22 @@ class Raia(Provider):
         yield Learned(visitor={"user": user})
         return user
 
-    def _conversation(self, ask: Ask, user: str) -> Steps:
-        made: Reply = yield Call(
-            method="POST",
-            path="/external/conversations",
-            json={"conversationUserId": user, "title": (ask.title or "Website chat")[:255]},
-            step="start",
-        )
+    def _conversation(self, ask: Ask) -> Steps:
+        def create(user: str) -> Call:
+            return Call(
+                method="POST",
+                path="/external/conversations",
+                json={"conversationUserId": user, "title": (ask.title or "Website chat")[:255]},
+                step="start",
+            )
+
+        user = ask.known.visitor.get("user") or (yield from self._user(ask))
+        try:
+            made: Reply = yield create(user)
+        except Rejected as refused:
+            if refused.status != 404:
+                raise
+            made = yield create((yield from self._user(ask)))  # the user was deleted at raia
         conversation = self._id(made.data)
         yield Learned(conversation={"conversation": conversation})
         return conversation
@@ -153,12 +179,13 @@ class Raia(Provider):
                     path=f"{self._path(conversation)}/messages/async",
                     json={"message": ask.text},
                 )
-            except (Unavailable, TimedOut) as lost:
+                question = self._question_id(sent.data)
+            except RateLimited:
+                raise  # refused before it was read
+            except (Unavailable, TimedOut, Broken) as lost:
                 question = yield from self._look_up(ask, conversation, after=lost)
                 if not question:
                     raise
-            else:
-                question = self._question_id(sent.data)
         yield Learned(answer={"question": question})
         return question
 
@@ -182,7 +209,7 @@ class Raia(Provider):
             for message in messages:
                 if (
                     message.get("senderRole") == "conversation_user"
-                    and message.get("message") == ask.text
+                    and str(message.get("message")).strip() == ask.text.strip()
                     and message.get("id") not in ask.other_questions
                 ):
                     return self._id(message)
@@ -193,7 +220,9 @@ class Raia(Provider):
         path = f"{self._path(conversation)}/messages/{quote(question, safe='')}"
         for polls, wait in enumerate(self._waits(), start=1):
             yield Pause(wait)
-            reply: Reply = yield Call(method="GET", path=f"{path}/response-on", step="receive")
+            reply = yield from self._read(
+                Call(method="GET", path=f"{path}/response-on", step="receive")
+            )
             data = reply.data if isinstance(reply.data, dict) else {}
             status = data.get("status")
             if status in COMPLETED and isinstance(data.get("message"), dict):
@@ -205,6 +234,15 @@ class Raia(Provider):
             if polls % POLLS_PER_MODE_CHECK == 0 and (yield from self._is_manual(conversation)):
                 return None
         raise AssertionError("the waits do not end")
+
+    def _read(self, call: Call) -> Steps:
+        """Make a call that changes nothing, up to READ_TRIES times."""
+        for wait in islice(self._waits(), READ_TRIES - 1):
+            try:
+                return (yield call)
+            except (Unavailable, TimedOut) as failed:
+                yield Pause(max(wait, failed.retry_after_s or 0.0))
+        return (yield call)
 
     def _waits(self) -> Iterator[float]:
         """The seconds before each poll: growing, up to a longest."""
@@ -227,7 +265,7 @@ class Raia(Provider):
         yield HumanHas(manual)
 
     def _is_manual(self, conversation: str) -> Steps:
-        reply: Reply = yield Call(method="GET", path=self._path(conversation))
+        reply = yield from self._read(Call(method="GET", path=self._path(conversation)))
         return isinstance(reply.data, dict) and reply.data.get("mode") == "manual"
 
     def _messages(self, conversation: str, *, order: str) -> Steps:
