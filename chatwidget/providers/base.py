@@ -4,7 +4,8 @@ An adapter is written as a *flow*: a generator that yields what should happen ne
 came of it. `drive.py` does the network; an adapter only reads like the vendor's page.
 
     yields Call(…)          is sent a Reply (statuses outside `accept` are raised into the flow)
-    yields Stream(…)        each server-sent event goes to its `on_event`; resumes at the end
+    yields Stream(…)        each server-sent event goes to its `on_event`; resumes at the end, and
+                            is sent a Reply if a status in `accept` came in place of a stream
     yields Pause(seconds)   resumes after the wait
     yields a ProviderEvent  resumes when it has been handled: what must be stored is stored
 
@@ -40,7 +41,11 @@ StepName = Literal["authenticate", "start", "ask", "receive", "rate"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request below the base URL. Statuses in `accept` come back, others are raised."""
+    """One request below the base URL.
+
+    Statuses in `accept` come back as they are; of the others, those below 300 must be JSON or
+    empty, and the rest are raised.
+    """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str

@@ -67,7 +67,7 @@ async def _steps(provider: Provider, flow: Flow, http: httpx.AsyncClient, sink: 
                     sent = await _watched(provider, step, _fetch(provider, step, http))
                 case Stream():
                     listening = _listen(provider, step, http, sink)
-                    await _watched(provider, step.call, listening)
+                    sent = await _watched(provider, step.call, listening)
                 case Pause():
                     await asyncio.sleep(step.seconds)
                 case _:
@@ -142,11 +142,11 @@ async def _reply(provider: Provider, call: Call, response: httpx.Response) -> Re
         if len(body) > MAX_BODY_BYTES:
             raise provider.broken(f"an answer of more than {MAX_BODY_BYTES} bytes")
     reply = Reply(response.status_code, _decoded(bytes(body)))
+    if reply.status in call.accept:
+        return reply
     if 200 <= reply.status < 300:
         if body and reply.data is None:
             raise provider.broken("an answer that is not JSON")
-        return reply
-    if reply.status in call.accept:
         return reply
     raise provider.error(reply, _retry_after_s(response.headers))
 
@@ -184,8 +184,13 @@ def _retry_after_s(headers: httpx.Headers) -> float | None:
         return None
 
 
-async def _listen(provider: Provider, stream: Stream, http: httpx.AsyncClient, sink: Sink) -> None:
-    """Hand each event to the adapter, and what it says, batch by batch, to the sink."""
+async def _listen(
+    provider: Provider, stream: Stream, http: httpx.AsyncClient, sink: Sink
+) -> Reply | None:
+    """Hand each event to the adapter, and what it says, batch by batch, to the sink.
+
+    Returns the answer that came in place of a stream, if its status is one the call accepts.
+    """
     idle_s = provider.number("idle_s")
     loop = asyncio.get_running_loop()
     try:
@@ -193,6 +198,8 @@ async def _listen(provider: Provider, stream: Stream, http: httpx.AsyncClient, s
             asyncio.timeout(idle_s) as silence,
             _sent(provider, stream.call, http) as response,
         ):
+            if response.status_code in stream.call.accept:
+                return await _reply(provider, stream.call, response)
             await _check_stream(provider, stream.call, response)
             reader, size, chunks = EventReader(), 0, _chunks(provider, response)
             async for chunk in chunks:
@@ -205,13 +212,14 @@ async def _listen(provider: Provider, stream: Stream, http: httpx.AsyncClient, s
                 await sink(batch)
                 if any(isinstance(said, Ended) for said in batch):
                     await _linger(chunks)
-                    return
+                    return None
                 if any(isinstance(said, Text | Rewritten | Snapshot) for said in batch):
                     silence.reschedule(loop.time() + idle_s)  # heartbeats do not count
     except TimeoutError:
         raise TimedOut(
             f"{provider.label} was silent for {idle_s:g} s", provider=provider.label
         ) from None
+    return None
 
 
 async def _check_stream(provider: Provider, call: Call, response: httpx.Response) -> None:
