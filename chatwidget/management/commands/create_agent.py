@@ -51,6 +51,8 @@ class Command(BaseCommand):
                 URLValidator(schemes=["http", "https"])(url)
         except ValidationError as error:
             raise CommandError("--base-url must be an http or https address") from error
+        if "@" in url:  # it would be stored and shown as plain text
+            raise CommandError("--base-url must not hold a password: use --credential")
         return url.rstrip("/")
 
     def _values(self, kind: str, pairs: list[str], fields: Any) -> dict[str, str]:
@@ -59,9 +61,9 @@ class Command(BaseCommand):
         values: dict[str, str] = {}
         for pair in pairs:
             name, equals, value = pair.partition("=")
-            if not equals or name not in names:  # the value is not repeated: it may be a secret
+            if not equals or name not in names:  # nothing of it is repeated: it may be a secret
                 allowed = ", ".join(dict.fromkeys(names)) or "none"
-                raise CommandError(f"--{kind} {name}: write NAME=VALUE; there are: {allowed}")
+                raise CommandError(f"--{kind}: write NAME=VALUE; the names are: {allowed}")
             values[name] = value
         missing = [field.name for field in fields if field.required and not values.get(field.name)]
         if missing:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -63,7 +64,6 @@ class Command(BaseCommand):
 
         http_protocol.WebRequest = BoundedRequest  # daphne has no other place to say so
         reactor: Any = twisted_reactor  # a module that becomes the reactor at run time
-        self._stop = reactor.stop
         server = Server(
             application,
             endpoints=build_endpoint_description_strings(host=host, port=port),
@@ -95,6 +95,8 @@ class Command(BaseCommand):
                 return
             ending.append(loop.create_task(end()))
 
+        # Listening fails before the reactor runs, and what does not run cannot be stopped.
+        self._stop = partial(reactor.callWhenRunning, on_signal)
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, on_signal)
         loop.call_soon(process.start)
