@@ -32,6 +32,8 @@ class Store:
 
     def __init__(self) -> None:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-read")
+        self._open = True
+        self._opening = threading.Lock()
         self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_groups, name="store-write", daemon=True)
         self._writer.start()
@@ -46,15 +48,20 @@ class Store:
         """Return `work(…)` after it has been committed, together with whatever else waited.
 
         Raises what `work` raised; then nothing of it is stored. Cancelling the caller does not
-        undo a write that is already queued.
+        undo a write that is already queued. Raises RuntimeError once the store is closed.
         """
         future: Future[T] = Future()
-        self._queue.put((partial(work, *args, **kwargs), future))
+        with self._opening:
+            if not self._open:
+                raise RuntimeError("the store is closed")
+            self._queue.put((partial(work, *args, **kwargs), future))
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
         """Finish what is queued and end the threads."""
-        self._queue.put(None)
+        with self._opening:
+            self._open = False
+            self._queue.put(None)
         self._writer.join(timeout=10)
         self._readers.shutdown(wait=True)
 
@@ -87,7 +94,7 @@ def _commit(writes: list[Write]) -> None:
     """Commit all in one transaction, or, when one of them fails, each in its own."""
     try:
         results = _with_connection(partial(_together, writes))
-    except Exception:
+    except BaseException:  # whatever it is, the writer lives on
         for work, future in writes:
             try:
                 alone = _with_connection(partial(_together, [(work, Future())]))
