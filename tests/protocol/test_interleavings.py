@@ -45,7 +45,7 @@ class Tab(VisitorSocket):
     def __init__(self, world: "World") -> None:
         super().__init__()
         self._visitor = "visitor"
-        self._process = SimpleNamespace(store=world, hub=world)
+        self._process = SimpleNamespace(store=world, hub=world)  # type: ignore[assignment]
         self.frames: list[JSON] = []
 
     def _queue(self, text: str) -> None:
