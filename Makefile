@@ -15,7 +15,7 @@ run: $(STAMPS)/run static/chatwidget/widget.js
 
 test: $(STAMPS)/dev $(STAMPS)/frontend static/chatwidget/widget.js $(STAMPS)/chromium check
 	cd frontend && npm test --silent
-	$(VENV)/python -m pytest -n $(WORKERS) $(TESTS)
+	$(VENV)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 test-long: $(STAMPS)/dev $(STAMPS)/frontend static/chatwidget/widget.js $(STAMPS)/chromium
 	$(VENV)/python -m pytest -m long --timeout 7200 -p no:randomly $(TESTS)
