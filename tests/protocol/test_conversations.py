@@ -1,7 +1,7 @@
 """Conversations: their list, their pages, what is unread."""
 
 import base64
-import uuid
+from uuid import UUID
 
 import pytest
 
@@ -74,10 +74,10 @@ BAD_CURSORS = [
     "ü",
     "%00",
     cursor("2026-01-01T00:00:00+00:00"),
-    cursor(f"now {uuid.uuid4()}"),
+    cursor(f"now {UUID(int=1)}"),
     cursor("2026-01-01T00:00:00+00:00 5"),
-    cursor(f"0001-01-01T00:00:00+23:59 {uuid.uuid4()}"),
-    cursor(f"9999-12-31T23:59:59-23:59 {uuid.uuid4()}"),
+    cursor(f"0001-01-01T00:00:00+23:59 {UUID(int=1)}"),
+    cursor(f"9999-12-31T23:59:59-23:59 {UUID(int=1)}"),
 ]
 
 

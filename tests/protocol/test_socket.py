@@ -51,7 +51,7 @@ async def test_hello_without_a_conversation_is_ready_with_null(
         assert await socket.next() == {"type": "ready", "conversation": None, "messages": []}
 
 
-@pytest.mark.parametrize("unknown", [str(uuid.uuid4()), "x", "", "bob's"])
+@pytest.mark.parametrize("unknown", [str(uuid.UUID(int=1)), "x", "", "bob's"])
 async def test_an_unknown_conversation_is_an_error_and_the_socket_stays_open(
     ann: CheckedVisitor, bob: CheckedVisitor, unknown: str
 ) -> None:
@@ -77,7 +77,7 @@ async def test_sync_is_answered_like_hello(ann: CheckedVisitor) -> None:
 
 BAD_HELLOS: list[Any] = [
     {"type": "ping"},
-    {"type": "sync", "conversation": str(uuid.uuid4())},
+    {"type": "sync", "conversation": str(uuid.UUID(int=1))},
     {"type": "hello"},
     {"type": "hello", "token": None},
     {"type": "hello", "token": ""},
