@@ -7,6 +7,7 @@ ahead than the burst allows. One statement does both, so a race cannot overshoot
 
 import hashlib
 import hmac
+import ipaddress
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -74,10 +75,20 @@ def _pseudonym(ident: str) -> str:
 
 
 def address(forwarded: str, remote: str) -> str:
-    """Return the visitor's address, believing only the proxies that settings name."""
+    """Return whose address counts, believing only the proxies that settings name.
+
+    Of IPv6 that is the network of 64 bits, since a single customer has all addresses in it.
+    """
     hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
     trusted = settings.TRUSTED_PROXIES
-    return hops[-trusted] if trusted and len(hops) >= trusted else remote
+    found = hops[-trusted] if trusted and len(hops) >= trusted else remote
+    try:
+        ip = ipaddress.ip_address(found)
+    except ValueError:
+        return found  # a Unix socket has none
+    if ip.version == 4:
+        return str(ip)
+    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))
 
 
 class Throttle(BaseThrottle):
