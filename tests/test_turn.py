@@ -69,7 +69,7 @@ def test_what_comes_together_is_one_delta() -> None:
 
 def test_what_is_not_seen_makes_no_frame() -> None:
     turn = new_turn()
-    quiet = [Sending(), Learned(answer_id="7"), HumanHas(False), Text("")]
+    quiet: list[ProviderEvent] = [Sending(), Learned(answer_id="7"), HumanHas(False), Text("")]
     assert turn.take(quiet) is None
     assert (turn.status, turn.seq, turn.answer_id) == ("pending", 0, "7")
 
