@@ -79,6 +79,8 @@ class Stream:
 
     call: Call
     on_event: Callable[[ServerEvent], Iterable[ProviderEvent]]
+    over: Callable[[], bool] = bool
+    """Whether enough was heard: a server that does not close behind its last event is left."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,10 +207,9 @@ async def _listen(
                 if size > MAX_STREAM_BYTES:
                     raise provider.broken(f"a stream of more than {MAX_STREAM_BYTES} bytes")
                 batch = [said for event in reader.feed(chunk) for said in stream.on_event(event)]
-                if not batch:
-                    continue
-                await sink(batch)
-                if any(isinstance(said, Ended) for said in batch):
+                if batch:
+                    await sink(batch)
+                if stream.over() or any(isinstance(said, Ended) for said in batch):
                     await _linger(chunks)
                     return None
                 if any(isinstance(said, Text | Rewritten | Snapshot) for said in batch):
