@@ -4,11 +4,13 @@ from ..errors import UnknownProvider
 from .base import Provider, Setup
 from .clarityq import ClarityQ
 from .demo import Demo
+from .moveworks import Moveworks
 from .openai import OpenAI
 from .raia import Raia
 
 PROVIDERS: dict[str, type[Provider]] = {
     "raia": Raia,
+    "moveworks": Moveworks,
     "clarityq": ClarityQ,
     "openai": OpenAI,
     "demo": Demo,
