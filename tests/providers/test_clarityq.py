@@ -1,5 +1,6 @@
 """ClarityQ: asked once, looked after, read by an assumed path, rated as a whole."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,6 +58,15 @@ def failure(answer: JSON) -> tuple[str, str]:
     """The visitor's code and the operator's words."""
     assert answer["status"] == "failed", answer
     return answer["error"]["code"], Message.objects.get(pk=answer["id"]).problem
+
+
+async def problem_becomes(agent: Agent, words: str) -> None:
+    """Wait until the agent is marked so: that happens after the answer is shown."""
+    for _ in range(250):
+        if Agent.objects.get(pk=agent.pk).problem == words:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"not so within 5 s; it says {Agent.objects.get(pk=agent.pk).problem!r}")
 
 
 # --- a turn ---------------------------------------------------------------------------------------
@@ -216,12 +226,10 @@ async def test_a_wrong_guess_of_the_path_tells_which_option_to_change(
     code, words = failure(await ask(server, widget))
     assert code == "agent_misconfigured"
     assert "Path of the answer (answer_path)" in words
-    agent.refresh_from_db()
-    assert agent.problem == words
+    await problem_becomes(agent, words)
     set_options(agent, answer_path="/api/v2/answers/{conversation_id}")
     assert (await ask(server, widget))["status"] == "completed"
-    agent.refresh_from_db()
-    assert agent.problem == ""
+    await problem_becomes(agent, "")
 
 
 @pytest.mark.parametrize("path", ["/api/v1/summary", "@evil.test/{conversation_id}"])
@@ -238,9 +246,9 @@ async def test_a_path_that_cannot_be_one_is_told_before_it_is_used(
 async def test_an_answer_that_is_not_ready_yet_is_read_again(
     server: Server, widget: Widget, clarityq: ClarityQSimulator
 ) -> None:
-    clarityq.unfinished_reads = 2
+    clarityq.unfinished_reads = 5
     assert (await ask(server, widget))["status"] == "completed"
-    assert len(clarityq.calls("answer")) == 3
+    assert len(clarityq.calls("answer")) == 6
 
 
 @pytest.mark.parametrize("summary", [None, "", "  "])

@@ -29,6 +29,9 @@ class Case(ABC):
     """The simulator's operation names for `send`, `receive` (the poll, or the stream itself where
     sending streams) and `rate`. An absent one does not exist at this vendor."""
 
+    keeps_conversations: ClassVar[bool] = True
+    """A conversation here is one conversation there; else `conversations` is not asked."""
+
     def __init__(self) -> None:
         self.simulator = self.start()
 

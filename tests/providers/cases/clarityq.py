@@ -14,6 +14,7 @@ class ClarityQCase(Case):
 
     provider = "clarityq"
     operations = {"send": "ask", "receive": "status", "read": "answer", "rate": "feedback"}
+    keeps_conversations = False
     simulator: ClarityQSimulator
 
     def start(self) -> ClarityQSimulator:
@@ -46,9 +47,6 @@ class ClarityQCase(Case):
 
     def questions(self) -> list[str]:
         return self.simulator.asked
-
-    def conversations(self) -> int:
-        return len(self.simulator.conversations)
 
     def held(self) -> list[Held]:
         return [
