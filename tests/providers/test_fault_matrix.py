@@ -1,0 +1,188 @@
+"""Whatever a vendor does, the answer ends as documented, by its deadline, asked once, in memory.
+
+`fault_matrix.py` is the data. All cells of a vendor run side by side, each with a simulator of its
+own; those that try to fill memory run alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from chatwidget.models import Message
+from tests.simulators.base import Received
+from tests.simulators.faults import Fault
+
+from ..cast import make_agent, make_widget
+from ..server import Server
+from ..visitor import Visitor
+from .cases import CASES, Case
+from .fault_matrix import DEADLINES, NOT_A_STREAM, SAME_TEXT, TOTAL_S, Cell, cells
+from .reshape import MARK, asked_by_us
+from .untrusted import untrusted_server
+
+TEXT = f"Here is an answer with a {MARK}, of **several** words."
+SIDE_BY_SIDE = 6
+PATIENCE_S = 1.5
+"""How much later than the deadline an ending may be seen: the machine is busy with the others."""
+GROWTH = 20 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one cell."""
+
+    ending: str
+    text: str
+    words: str
+    seconds: float
+    questions: int
+    """How often the vendor's ledger has the question."""
+    sends: int
+    """How often it was sent, received or not."""
+    violations: list[str]
+
+
+class Memory:
+    """The resident size of a process, and its peak since `start`."""
+
+    def __init__(self, pid: int) -> None:
+        self._folder = Path(f"/proc/{pid}")
+        self._before = 0
+
+    def start(self) -> None:
+        (self._folder / "clear_refs").write_text("5")  # forget the old peak
+        self._before = self._read("VmRSS")
+
+    def grown(self) -> int:
+        return self._read("VmHWM") - self._before
+
+    def _read(self, name: str) -> int:
+        lines = (self._folder / "status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+async def run(server: Server, cell: Cell) -> Outcome:
+    """Ask one question with the fault in place."""
+    case = cell.case()
+    with ExitStack() as undo:
+        try:
+            case.answer_with(TEXT)
+            settings = case.agent()
+            settings["options"] |= DEADLINES
+            plan(cell, case, settings, undo)
+            widget = make_widget(make_agent(str(cell)[:100], **settings))
+            async with Visitor(server.url, widget.key) as visitor:
+                started = time.monotonic()
+                answer = await visitor.ask_and_wait("How are you?")
+                seconds = time.monotonic() - started
+            return Outcome(
+                ending=str((answer["error"] or {}).get("code", answer["status"])),
+                text=answer["text"],
+                words=Message.objects.get(pk=answer["id"]).problem,
+                seconds=seconds,
+                questions=len(case.questions()),
+                sends=sum(not asked_by_us(one) for one in sent(case)),
+                violations=list(case.simulator.violations),
+            )
+        finally:
+            case.release()
+            await asyncio.to_thread(case.simulator.stop)
+
+
+def sent(case: Case) -> list[Received]:
+    return case.simulator.calls(case.operations["send"])
+
+
+def plan(cell: Cell, case: Case, settings: dict[str, object], undo: ExitStack) -> None:
+    """Put the fault in place."""
+    match cell.fault:
+        case "refused":
+            case.simulator.stop()
+        case "TLS by an unknown authority":
+            address, asked = undo.enter_context(untrusted_server())
+            settings["base_url"] = address + urlsplit(str(settings["base_url"])).path
+            undo.callback(lambda: check_nothing_was_asked(asked))
+        case "an answer that never comes":
+            case.hold()
+        case _:
+            fault = cell.fault_here()
+
+            def unless_ours(received: Received) -> Fault | None:
+                return None if asked_by_us(received) else fault
+
+            case.simulator.fail_always(case.operations[cell.place], unless_ours)
+
+
+def check_nothing_was_asked(asked: list[str]) -> None:
+    assert asked == []
+
+
+async def run_all(server: Server, todo: list[Cell]) -> dict[Cell, Outcome]:
+    room = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def one(cell: Cell) -> Outcome:
+        async with room:
+            return await run(server, cell)
+
+    return dict(zip(todo, await asyncio.gather(*map(one, todo)), strict=True))
+
+
+APPLICABLE = [cell for cell in cells() if not cell.why_not]
+LIGHT = [cell for cell in APPLICABLE if not (cell.kind and cell.kind.heavy)]
+HEAVY = [cell for cell in APPLICABLE if cell.kind and cell.kind.heavy]
+
+
+class Outcomes:
+    """A vendor's outcomes, all of them found when the first is asked for."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._found: dict[Cell, Outcome] = {}
+
+    def __getitem__(self, cell: Cell) -> Outcome:
+        if cell not in self._found:
+            todo = [one for one in LIGHT if one.provider == cell.provider]
+            self._found |= asyncio.run(run_all(self._server, todo))
+        return self._found[cell]
+
+
+@pytest.fixture(scope="module")
+def outcomes(server: Server) -> Outcomes:
+    return Outcomes(server)
+
+
+def check(cell: Cell, outcome: Outcome) -> None:
+    assert outcome.ending == cell.ending, outcome
+    assert outcome.seconds < TOTAL_S + PATIENCE_S, outcome
+    assert outcome.questions <= 1, outcome
+    assert outcome.sends <= 1, outcome
+    assert outcome.violations == []
+    if cell.fault in SAME_TEXT and outcome.ending == "completed":
+        assert outcome.text == TEXT
+
+
+@pytest.mark.parametrize("cell", LIGHT, ids=str)
+def test_a_fault_ends_as_documented(outcomes: Outcomes, cell: Cell) -> None:
+    check(cell, outcomes[cell])
+
+
+@pytest.mark.parametrize("cell", HEAVY, ids=str)
+def test_what_would_fill_memory_does_not(server: Server, cell: Cell) -> None:
+    memory = Memory(server.pid)
+    memory.start()
+    outcome = asyncio.run(run(server, cell))
+    check(cell, outcome)
+    assert memory.grown() < GROWTH
+
+
+def test_what_cannot_occur_has_a_reason() -> None:
+    left_out = [cell for cell in cells() if cell not in APPLICABLE]
+    assert {cell.why_not for cell in left_out} <= {NOT_A_STREAM}
+    assert {cell.provider for cell in APPLICABLE} == set(CASES)
