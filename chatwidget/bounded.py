@@ -1,4 +1,4 @@
-"""Daphne's HTTP request, with a bound on what it makes of a body.
+"""Daphne's HTTP request and WebSocket, with bounds on what comes in.
 
 Twisted collects a whole body, on disk if need be, before any of our code runs: without the bound,
 anybody could fill the disk. What is kept is one byte more than the largest body that some view
@@ -8,6 +8,7 @@ takes, so that whoever reads it sees that it is too large and says so.
 from typing import Any
 
 from daphne.http_protocol import WebRequest
+from daphne.ws_protocol import WebSocketProtocol
 from django.conf import settings
 
 
@@ -30,3 +31,16 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne is not typed
         for kind in self._kind:
             self.requestHeaders.addRawHeader(b"content-type", kind)
         return super().process()
+
+
+class BoundedSocket(WebSocketProtocol):  # type: ignore[misc]  # daphne is not typed
+    """One socket. Autobahn would hold what we send to the bound for what visitors send."""
+
+    def sendMessage(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802
+        """Send, however long the answer is."""
+        incoming: int = self.maxMessagePayloadSize
+        self.maxMessagePayloadSize = 0
+        try:
+            super().sendMessage(*args, **kwargs)
+        finally:
+            self.maxMessagePayloadSize = incoming

@@ -54,15 +54,17 @@ class Command(BaseCommand):
     _greeting = _refusal = ""
 
     def _serve(self, host: str, port: int) -> None:
-        from daphne import http_protocol
+        from daphne import http_protocol, ws_protocol
         from daphne.endpoints import build_endpoint_description_strings
         from daphne.server import Server
         from twisted.internet import reactor as twisted_reactor
 
         from chatwidget.asgi import application
-        from chatwidget.bounded import BoundedRequest
+        from chatwidget.bounded import BoundedRequest, BoundedSocket
 
-        http_protocol.WebRequest = BoundedRequest  # daphne has no other place to say so
+        # Daphne has no other place to say so.
+        http_protocol.WebRequest = BoundedRequest
+        ws_protocol.WebSocketFactory.protocol = BoundedSocket
         reactor: Any = twisted_reactor  # a module that becomes the reactor at run time
         server = Server(
             application,
