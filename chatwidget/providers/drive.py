@@ -206,9 +206,13 @@ async def _listen(
                 size += len(chunk)
                 if size > MAX_STREAM_BYTES:
                     raise provider.broken(f"a stream of more than {MAX_STREAM_BYTES} bytes")
-                batch = [said for event in reader.feed(chunk) for said in stream.on_event(event)]
-                if batch:
-                    await sink(batch)
+                batch: list[ProviderEvent] = []
+                try:
+                    for event in reader.feed(chunk):
+                        batch.extend(stream.on_event(event))
+                finally:  # what came just before an error is shown as well
+                    if batch:
+                        await sink(batch)
                 if stream.over() or any(isinstance(said, Ended) for said in batch):
                     await _linger(chunks)
                     return None

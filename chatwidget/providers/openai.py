@@ -83,14 +83,14 @@ class OpenAI(Provider):
             ),
             self.chunk,
         )
-        # Here no [DONE] came, else the stream would not have been read to its end.
-        if not self.reason:
+        if not self.reason:  # nor [DONE]
             raise Interrupted("the stream ended before the answer did", provider=self.label)
         yield self._ended()
 
     def chunk(self, event: ServerEvent) -> Iterator[ProviderEvent]:
         """Read one chunk. Raises Unavailable for an error inside the stream."""
         if event.data == "[DONE]":
+            self.reason = self.reason or "stop"
             yield self._ended()
             return
         chunk = self._decoded(event.data)
