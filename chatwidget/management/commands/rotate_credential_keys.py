@@ -19,7 +19,8 @@ class Command(BaseCommand):
         """All or nothing. Raises CommandError naming the first agent that cannot be opened."""
         count = 0
         with transaction.atomic():
-            for agent in Agent.objects.exclude(sealed_credentials="").iterator():
+            sealed = Agent.objects.select_for_update().exclude(sealed_credentials="")
+            for agent in sealed:  # locked, so that what an operator enters meanwhile stays
                 try:
                     agent.sealed_credentials = vault.reseal(agent.sealed_credentials)
                 except VaultError as error:
