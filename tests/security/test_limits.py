@@ -8,6 +8,7 @@ from collections import Counter
 
 import httpx
 import pytest
+from pytest_django.fixtures import Settings
 
 from chatwidget import limits
 from chatwidget.models import RateLimit
@@ -137,9 +138,9 @@ async def test_refused_hellos_count_against_the_address(limited: Server) -> None
     ],
 )
 def test_an_address_is_found_behind_the_proxies_that_are_trusted(
-    settings: object, trusted: int, forwarded: str, found: str
+    settings: Settings, trusted: int, forwarded: str, found: str
 ) -> None:
-    settings.TRUSTED_PROXIES = trusted  # type: ignore[attr-defined]
+    settings.TRUSTED_PROXIES = trusted
     assert limits.address(forwarded, "192.0.2.1") == found
 
 
