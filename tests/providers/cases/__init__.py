@@ -2,6 +2,7 @@
 
 from .base import Case, Held
 from .clarityq import ClarityQCase
+from .moveworks import MoveworksCase
 from .openai import OpenAICase
 from .raia import RaiaCase
 
@@ -9,6 +10,7 @@ CASES: dict[str, type[Case]] = {
     case.provider: case
     for case in (
         RaiaCase,
+        MoveworksCase,
         ClarityQCase,
         OpenAICase,
     )
