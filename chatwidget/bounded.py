@@ -36,9 +36,11 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne is not typed
 class BoundedSocket(WebSocketProtocol):  # type: ignore[misc]  # daphne is not typed
     """One socket. Autobahn would hold what we send to the bound for what visitors send."""
 
+    maxMessagePayloadSize: int  # noqa: N815
+
     def sendMessage(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802
         """Send, however long the answer is."""
-        incoming: int = self.maxMessagePayloadSize
+        incoming = self.maxMessagePayloadSize
         self.maxMessagePayloadSize = 0
         try:
             super().sendMessage(*args, **kwargs)
