@@ -7,10 +7,12 @@ from .demo import Demo
 from .moveworks import Moveworks
 from .openai import OpenAI
 from .raia import Raia
+from .siteassist import SiteAssist
 
 PROVIDERS: dict[str, type[Provider]] = {
     "raia": Raia,
     "moveworks": Moveworks,
+    "siteassist": SiteAssist,
     "clarityq": ClarityQ,
     "openai": OpenAI,
     "demo": Demo,

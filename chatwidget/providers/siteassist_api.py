@@ -1,0 +1,230 @@
+"""SiteAssist's session and errors: what every call has in common.
+
+The publishable key opens visitor sessions only. All else carries the session token of one visitor,
+who is named by a `saVid` that we choose. A token lapses after a time that is not documented, so it
+is kept by this process only: where it is refused or forgotten, `identity/init` gives a new one, and
+older ones stay good until they lapse.
+"""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Generator
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from django.utils.crypto import salted_hmac
+
+from ..errors import Misconfigured, ProviderError, Rejected
+from .base import JSON, Call, Field, Provider, Reply, Stream
+from .siteassist_text import objects, safe, uuid_of
+
+MOST_TOKENS = 10_000
+"""Visitors whose token is kept; beyond that, the one not heard of for longest makes room."""
+PLAN = {"currentPlan": "it has", "requiredPlan": "it needs", "feature": "for"}
+
+Steps = Generator[Any, Any, Any]
+
+
+class Tokens:
+    """The session tokens of this process, by visitor."""
+
+    def __init__(self) -> None:
+        self._tokens: OrderedDict[str, str] = OrderedDict()
+        self._lock = threading.Lock()  # a connection test may run in another thread
+
+    def held(self, name: str) -> str:
+        """Return the token, or "" if there is none."""
+        with self._lock:
+            if name in self._tokens:
+                self._tokens.move_to_end(name)
+            return self._tokens.get(name, "")
+
+    def keep(self, name: str, token: str) -> None:
+        """Keep a token in place of an earlier one."""
+        with self._lock:
+            self._tokens[name] = token
+            self._tokens.move_to_end(name)
+            if len(self._tokens) > MOST_TOKENS:
+                self._tokens.popitem(last=False)
+
+
+TOKENS = Tokens()
+
+
+class SiteAssistApi(Provider):
+    """Calls in the name of one visitor."""
+
+    label = "SiteAssist"
+    default_base_url = "https://api.siteassist.io/v2"
+    credential_fields = (
+        Field(
+            name="publishable_key",
+            label="Publishable key",
+            required=True,
+            help="In SiteAssist: the project's settings, API keys. Not the private key, which "
+            "opens no visitor's conversation.",
+        ),
+    )
+
+    sa_vid = ""
+    """The visitor's name there. With the key, which is public, it is all that is needed to be this
+    visitor: never show it."""
+    _token = ""
+
+    def headers(self) -> dict[str, str]:
+        origin = self._origin()
+        return {
+            **({"Origin": origin} if origin else {}),
+            **({"Authorization": f"Bearer {self._token}"} if self._token else {}),
+        }
+
+    def _origin(self) -> str:
+        """Return the origin of whatever address the operator typed."""
+        typed = self.option("origin").strip()
+        if not typed:
+            return ""
+        if not safe(typed) or not typed.isascii():
+            raise Misconfigured(
+                "the option Origin (origin) must be a website's address, such as "
+                "https://www.example.com",
+                provider=self.label,
+            )
+        address = urlsplit(typed)
+        return f"{address.scheme}://{address.netloc}"
+
+    # --- the visitor ------------------------------------------------------------------------------
+
+    def new_sa_vid(self, visitor: str) -> str:
+        """Return a keyed hash: nobody can guess it, and two first questions at once agree on it."""
+        made = salted_hmac("SiteAssist saVid", f"{self._key}:{visitor}", algorithm="sha256")
+        return made.hexdigest()[:32]
+
+    def call(self, step: Call | Stream) -> Steps:
+        """Make a call as the visitor.
+
+        A lapsed token is renewed once, also for a send: a 401 proves that nothing was accepted.
+        """
+        self._token = TOKENS.held(self._session)
+        if not self._token:
+            yield from self._init()
+        try:
+            return (yield step)
+        except Misconfigured as refused:
+            if refused.status != 401:
+                raise
+        yield from self._init()
+        return (yield step)
+
+    def _init(self) -> Steps:
+        self._token = ""
+        reply: Reply = yield Call(
+            method="POST",
+            path="/identity/init",
+            json={"apiKey": self._key, "saVid": self.sa_vid},
+            step="authenticate",
+        )
+        token = reply.data.get("sessionToken") if isinstance(reply.data, dict) else None
+        if not isinstance(token, str) or not token or not token.isascii():
+            raise self.broken("a session without a token")
+        self._token = token
+        TOKENS.keep(self._session, token)
+
+    @property
+    def _key(self) -> str:
+        return self.setup.credentials.get("publishable_key", "")
+
+    @property
+    def _session(self) -> str:
+        """What the token is kept under; it tells neither key nor visitor."""
+        whose = "\0".join((self.base_url, self._key, self.sa_vid))
+        return hashlib.sha256(whose.encode()).hexdigest()
+
+    # --- what can be read -------------------------------------------------------------------------
+
+    def path(self, conversation: str) -> str:
+        return f"/conversations/{quote(conversation, safe='')}"
+
+    def messages(self, conversation: str, **query: str) -> Steps:
+        """All messages, oldest first."""
+        reply: Reply = yield from self.call(
+            Call(
+                method="GET",
+                path=f"{self.path(conversation)}/messages",
+                query=query,
+                step="receive",
+            )
+        )
+        messages = fields(reply.data).get("data")
+        if not isinstance(messages, list):
+            raise self.broken("a message list without messages")
+        return objects(messages)
+
+    def is_human(self, conversation: str) -> Steps:
+        """Return whether a person has the conversation; None if it does not say."""
+        data = yield from self._conversation(conversation)
+        flag = data.get("isHumanHandled")
+        return flag if isinstance(flag, bool) else None
+
+    def is_open(self, conversation: str) -> Steps:
+        """Return whether more can be said in it: it is there, still ours, and not closed."""
+        data = yield from self._conversation(conversation, accept=(403, 404))
+        return data.get("status") == "open"
+
+    def _conversation(self, conversation: str, accept: tuple[int, ...] = ()) -> Steps:
+        reply: Reply = yield from self.call(
+            Call(method="GET", path=self.path(conversation), accept=accept, step="receive")
+        )
+        return fields(reply.data)
+
+    # --- errors -----------------------------------------------------------------------------------
+
+    def error(self, reply: Reply, retry_after_s: float | None) -> ProviderError:
+        """The vendor's codes are a catalogue rather than a promise, so the status decides."""
+        status, told = reply.status, fields(fields(reply.data).get("error"))
+        details = fields(told.get("details"))
+        where: dict[str, Any] = {"provider": self.label, "status": status}
+        words = self.vendor_words(reply.data)
+        match status:
+            case 402:
+                plan = ", ".join(
+                    f"{PLAN[name]} {details[name]}" for name in PLAN if name in details
+                )
+                return Misconfigured(
+                    f"the SiteAssist plan does not include this (HTTP 402){words}. Change the plan "
+                    f"there{f' ({plan})' if plan else ''}",
+                    **where,
+                )
+            case 403:
+                return Misconfigured(
+                    f"SiteAssist refuses the key or this website (HTTP 403){words}. If the key is "
+                    "bound to websites, name one of them in the option Origin",
+                    **where,
+                )
+            case 400 | 404 | 409 | 413 | 422:
+                code = f" {told['code']}"[:60] if isinstance(told.get("code"), str) else ""
+                return Rejected(f"SiteAssist refuses the request (HTTP {status}{code})", **where)
+        after = details.get("retryAfter")  # seconds; no header is documented
+        if isinstance(after, int | float) and after >= 0:
+            retry_after_s = max(float(after), retry_after_s or 0.0)
+        return super().error(reply, retry_after_s)
+
+    def vendor_words(self, data: JSON) -> str:
+        words = super().vendor_words(data)
+        for secret in filter(None, (self._token, self.sa_vid)):
+            words = words.replace(secret, "…")
+        return words
+
+    # --- answers ----------------------------------------------------------------------------------
+
+    def id_of(self, value: JSON) -> str:
+        """Return an object's id. Raises Broken if it has none."""
+        found = uuid_of(fields(value).get("id"))
+        if not found:
+            raise self.broken("an object without a proper id")
+        return found
+
+
+def fields(value: JSON) -> dict[str, JSON]:
+    """Return an object's fields, none of anything else."""
+    return value if isinstance(value, dict) else {}
