@@ -35,7 +35,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     scope["root_path"] = ""
     match scope["type"]:
         case "http":
-            await _http(scope, receive, send)
+            with process.requests:
+                await _http(scope, receive, send)
         case "websocket" if scope["path"] == "/ws/v1/" and not process.is_draining():
             await sockets(scope, receive, send)
         case "websocket":

@@ -6,6 +6,7 @@ they would have started is found in the database by a process that does.
 """
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections.abc import Callable
@@ -49,6 +50,35 @@ class Process:
 
 _process: Process | None = None
 _draining = False
+REQUESTS_S = 3.0
+"""How long a process that ends waits for requests under way."""
+
+
+class Requests:
+    """Requests under way. Used on the event loop only."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def __enter__(self) -> None:
+        self._count += 1
+        self._none.clear()
+
+    def __exit__(self, *exc: object) -> None:
+        self._count -= 1
+        if not self._count:
+            self._none.set()
+
+    async def wait_for_none(self, seconds: float) -> None:
+        """Return when none is under way, or after `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._none.wait()
+
+
+requests = Requests()
 
 
 def start(*, background: bool | None = None) -> Process:
@@ -75,6 +105,7 @@ async def drain() -> None:
     _draining = True
     if _process is not None:
         _process.hub.send_away()
+    await requests.wait_for_none(REQUESTS_S)
     await stop()
 
 

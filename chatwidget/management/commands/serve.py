@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import os
 import signal
+import threading
 from functools import partial
 from typing import Any
 
@@ -15,6 +17,7 @@ from chatwidget import process
 log = logging.getLogger(__name__)
 
 FRAME_BYTES = 16 * 1024
+DRAIN_S, LAST_RESORT_S = 10.0, 2.0
 SOCKET_S = 13 * 3600  # our own close comes first
 
 
@@ -84,11 +87,17 @@ class Command(BaseCommand):
         ending: list[asyncio.Task[None]] = []
 
         async def end() -> None:
+            for listener in server.listeners:
+                listener.addCallback(lambda port: port.stopListening())
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(DRAIN_S):
                     await process.drain()
             except Exception:
                 log.exception("the process did not end cleanly")
+            # A request's thread that waits for this loop would keep the process for good.
+            last_resort = threading.Timer(LAST_RESORT_S, os._exit, (0,))
+            last_resort.daemon = True
+            last_resort.start()
             reactor.stop()
 
         def on_signal() -> None:
