@@ -87,6 +87,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "chatwidget.middleware.one_thread",
 ]
 ROOT_URLCONF = "chatwidget.urls"
 ASGI_APPLICATION = "chatwidget.asgi.application"
