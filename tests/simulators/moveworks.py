@@ -93,24 +93,23 @@ class MoveworksSimulator(MoveworksAgent):
         self._check(received, generation, found)
         if received.operation in SHARING_A_LIMIT:
             self.spend_read()
-        handler: Callable[..., Answer | Response] = getattr(self, f"on_{received.operation}")
         ids = found.path_values(path)
+        handler: Callable[..., Answer | Response] = getattr(self, f"on_{received.operation}")
         if "conversation_id" not in ids:
             return handler(received, user)
-        if received.operation == "events" and ids["conversation_id"] == "-":
+        if ids["conversation_id"] == "-" and received.operation == "events":
             own = [one for one in self.conversations.values() if one.user == user]
-            return self._events(received, generation, [e for one in own for e in one.events])
-        conversation = self.known(user, ids.pop("conversation_id"))
+            return self._events(
+                received, generation, [event for one in own for event in one.events]
+            )
+        conversation = self.known(user, ids["conversation_id"])
+        if "message_id" in ids:
+            return handler(received, conversation, ids["response_id"], ids["message_id"])
         if "response_id" not in ids:
             return handler(received, generation, conversation)
-        message_id = ids.get("message_id", "")
         response = conversation.responses.get(ids["response_id"])
-        if response is None and message_id and self.misfiled:
-            return self._rate(received, conversation, ids["response_id"], message_id)
         if response is None:
             raise not_found()
-        if message_id:
-            return self._rate(received, conversation, response.id, message_id)
         return handler(received, generation, conversation, response)
 
     def _check(self, received: Received, generation: Generation, found: Operation) -> None:
@@ -245,7 +244,7 @@ class MoveworksSimulator(MoveworksAgent):
 
     # Feedback
 
-    def _rate(
+    def on_feedback(
         self, received: Received, conversation: Conversation, response_id: str, message_id: str
     ) -> Answer:
         for message in conversation.messages:
