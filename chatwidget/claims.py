@@ -135,6 +135,14 @@ def _expect(rows: int) -> None:
         raise LeaseLostError
 
 
+def _locked(claimed: Claimed) -> Conversation:
+    """Lock the turn's conversation. Raises LeaseLostError if it is erased."""
+    found = Conversation.objects.select_for_update().filter(pk=claimed.conversation).first()
+    if found is None:
+        raise LeaseLostError
+    return found
+
+
 def mark_sent(claimed: Claimed) -> None:
     """Note that the question goes out now. Raises LeaseLostError."""
     _expect(_mine(claimed).update(sent_at=timezone.now()))
@@ -148,7 +156,7 @@ def learn(claimed: Claimed, learned: Learned) -> None:
         message.upstream |= dict(learned.answer)
         message.save(update_fields=["upstream"])
     if learned.conversation:
-        conversation = Conversation.objects.select_for_update().get(pk=claimed.conversation)
+        conversation = _locked(claimed)
         conversation.upstream |= dict(learned.conversation)
         conversation.save(update_fields=["upstream"])
     if learned.visitor:
@@ -232,7 +240,7 @@ def finish(claimed: Claimed, final: Final) -> tuple[MessageChanged, Conversation
     A person who took the conversation meanwhile is not interrupted: the agent's late answer ends
     as stopped and empty.
     """
-    conversation = Conversation.objects.select_for_update().get(pk=claimed.conversation)
+    conversation = _locked(claimed)
     if final.status == Status.COMPLETED and conversation.mode == Mode.HUMAN:
         final = Final(status=Status.STOPPED, text="", seq=final.seq, citations=[])
     now = timezone.now()
@@ -273,7 +281,8 @@ def add_replies(
     conversation: Conversation, replies: Iterable[HumanSaid]
 ) -> list[MessageChanged | ConversationChanged]:
     """Store those of a person's replies that are new. Returns the frames that show them."""
-    Conversation.objects.select_for_update().get(pk=conversation.pk)
+    if not Conversation.objects.select_for_update().filter(pk=conversation.pk).first():
+        return []  # erased while it was looked at
     stored = set(
         Message.objects.filter(conversation=conversation, role=Role.HUMAN).values_list(
             "upstream_id", flat=True

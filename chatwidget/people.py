@@ -104,9 +104,16 @@ async def _look(conversation: Conversation, running: process.Process) -> None:
             await drive(provider, provider.follow(ask), running.http, sink)
     except (ChatWidgetError, TimeoutError) as error:
         log.warning("conversation %s cannot be followed: %r", conversation.pk, error)
-        replies, human = [], conversation.mode == Mode.HUMAN
+        await running.store.write(_put_off, conversation)
+        return
     frames = await running.store.write(_note, conversation, replies, human)
     running.hub.publish(str(conversation.visitor_id), *frames)
+
+
+def _put_off(conversation: Conversation) -> None:
+    """A look failed: the next one waits as for somebody asleep, whoever has the conversation."""
+    pause = timedelta(seconds=settings.HUMAN_POLL_S * SLOW)
+    _move(conversation, timezone.now() + pause)
 
 
 def _note(
@@ -114,7 +121,10 @@ def _note(
 ) -> list[MessageChanged | ConversationChanged]:
     """Store what a look has shown and when the next one is due. Returns the frames that tell."""
     frames = claims.add_replies(conversation, replies)
-    conversation.refresh_from_db(fields=["updated_at"])
+    fresh = Conversation.objects.filter(pk=conversation.pk).first()
+    if fresh is None:
+        return []
+    conversation.updated_at = fresh.updated_at
     _move(conversation, next_look(conversation, timezone.now()))
     changed = claims.set_mode(conversation.pk, human)
     return [*frames, *filter(None, [changed])]

@@ -110,7 +110,7 @@ async def test_a_stream_passes_too_and_an_unknown_model_is_told(openai: OpenAISi
     )
     assert outcomes(await check_agent(agent))["receive"] == "passed"
     agent.options["model"] = "nobody"
-    assert "Check the base URL" in failure(await check_agent(agent)).note
+    assert "No such model" in failure(await check_agent(agent)).note
 
 
 def test_the_command_prints_the_steps_and_fails_where_one_did(
