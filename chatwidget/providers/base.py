@@ -53,6 +53,8 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     accept: tuple[int, ...] = ()
+    within_s: float | None = None
+    """How long the whole answer may take, where that is less than the flow may."""
     step: StepName = "ask"
     """What the call is for, as the connection test names it."""
 

@@ -130,8 +130,15 @@ async def _chunks(provider: Provider, response: httpx.Response) -> AsyncIterator
 
 
 async def _fetch(provider: Provider, call: Call, http: httpx.AsyncClient) -> Reply:
-    async with _sent(provider, call, http) as response:
-        return await _reply(provider, call, response)
+    try:
+        async with asyncio.timeout(call.within_s), _sent(provider, call, http) as response:
+            return await _reply(provider, call, response)
+    except TimeoutError:
+        if call.within_s is None:
+            raise
+        raise TimedOut(
+            f"{provider.label} took longer than {call.within_s:g} s", provider=provider.label
+        ) from None
 
 
 async def _reply(provider: Provider, call: Call, response: httpx.Response) -> Reply:
