@@ -11,6 +11,7 @@ idempotency key: a send whose fate is unknown is looked up in the history, never
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from ..errors import (
     Broken,
@@ -68,6 +69,13 @@ class Moveworks(MoveworksAPI):
             name="poll_slower_after_s", label="Half as often after (s)", kind="number", default=10.0
         ),
         Field(name="poll_longest_s", label="Longest wait (s)", kind="number", default=4.0),
+        Field(
+            name="read_back_s",
+            label="Wait for feedback ids (s)",
+            kind="number",
+            default=5.0,
+            help="They are certain only in a read behind the stream; without them no thumbs.",
+        ),
         DEADLINES[0],
         Field(name="idle_s", label=DEADLINES[1].label, kind="number", default=120.0),
         Field(name="total_s", label=DEADLINES[2].label, kind="number", default=120.0),
@@ -171,8 +179,8 @@ class Moveworks(MoveworksAPI):
         if self.stream.response is None:
             return None
         try:
-            read = yield from self._read_response()
-        except (Unavailable, TimedOut, Broken):
+            read = yield from self._read_response(tries=1, within_s=self.number("read_back_s"))
+        except ProviderError:
             read = None  # the answer is there; only its feedback ids may be missing
         return read if messages(read) else self.stream.response
 
@@ -196,9 +204,10 @@ class Moveworks(MoveworksAPI):
             if waited >= slower_at:
                 wait, slower_at = min(wait * 2, self.number("poll_longest_s")), slower_at * 3
 
-    def _read_response(self) -> Steps:
+    def _read_response(self, **how: Any) -> Steps:
         """Return the response if it is completed, None if it is not. Raises if it has failed."""
-        reply: Reply = yield from self.read(self.path("responses", self.stream.response_id))
+        path = self.path("responses", self.stream.response_id)
+        reply: Reply = yield from self.read(path, **how)
         response = reply.data if isinstance(reply.data, dict) else {}
         if response.get("status") == "FAILED":
             raise self.error_told(response)

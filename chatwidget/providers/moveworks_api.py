@@ -17,6 +17,8 @@ from .base import JSON, Call, Field, Pause, Provider, Reply, Setup, StepName, St
 # A read repeats nothing, so a failing moment of the vendor does not lose the answer.
 READ_TRIES = 3
 READ_LONGEST_WAIT_S = 30.0
+# Streams may be silent for long; a read has nothing to wait for.
+READ_WITHIN_S = 10.0
 
 Steps = Generator[Any, Any, Any]
 
@@ -126,15 +128,13 @@ class MoveworksAPI(Provider):
         query: Mapping[str, str] | None = None,
         step: StepName = "receive",
         tries: int = READ_TRIES,
+        within_s: float = READ_WITHIN_S,
     ) -> Steps:
         """GET, again where that may help."""
+        call = Call(method="GET", path=path, query=query or {}, within_s=within_s, step=step)
         for tried in count(1):
             try:
-                return (
-                    yield from self.send(
-                        Call(method="GET", path=path, query=query or {}, step=step)
-                    )
-                )
+                return (yield from self.send(call))
             except (Unavailable, TimedOut) as error:
                 wait = max(self.number("poll_first_s") * tried, error.retry_after_s or 0.0)
                 if tried >= tries or wait > READ_LONGEST_WAIT_S:
@@ -148,6 +148,8 @@ class MoveworksAPI(Provider):
             return
         if not all(self._client.values()):
             raise self.misconfigured("enter an API key, or a client id and a client secret")
+        if not self.option("token_path").startswith("/"):
+            raise self.misconfigured("the option Path of the token (token_path) must begin with /")
         self.doing = "authenticate"
         issued: Reply = yield Call(
             method="POST",

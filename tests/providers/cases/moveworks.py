@@ -14,7 +14,7 @@ class MoveworksCase(Case):
     """Moveworks under test."""
 
     provider = "moveworks"
-    operations = {"send": "stream", "receive": "stream", "rate": "feedback"}
+    operations = {"send": "stream", "receive": "stream", "read": "poll", "rate": "feedback"}
     simulator: MoveworksSimulator
 
     def start(self) -> MoveworksSimulator:
@@ -31,6 +31,7 @@ class MoveworksCase(Case):
                 "assistant_name": self.simulator.assistant,
                 "poll_first_s": 0.05,
                 "poll_longest_s": 0.1,
+                "read_back_s": 0.3,
             },
         }
 
