@@ -99,8 +99,8 @@ CONNECTION: dict[str, Ending] = {
     "TLS by an unknown authority": "agent_unavailable",
     "an answer that never comes": "agent_timeout",
 }
-SAME_TEXT = {"wrong content type", "byte by byte", "BOM", "CR LF", "CR only"}
-"""After these a completed answer is exactly what the vendor said."""
+OTHER_TEXT = {"bad UTF-8", "duplicate event", "re-ordered event"}
+"""After these a completed answer need not be exactly what the vendor said."""
 
 NOT_A_STREAM = "this call is answered by one JSON body: it has no events"
 NOT_HERE = {
@@ -117,6 +117,7 @@ WHOLE: dict[str, Ending] = {"bad UTF-8": "agent_unavailable"}
 """And where it is one JSON body, which is read as a whole or not at all."""
 
 LISTED = "what was accepted is found in the message list"
+POLLED = "the stream told the response's id, which is then polled"
 WAITS = "a poll obeys Retry-After up to the deadline"
 DIFFERS: dict[tuple[str, str, str], tuple[Ending, str]] = {
     ("raia", "send", "accepted, then lost"): ("completed", LISTED),
@@ -124,6 +125,20 @@ DIFFERS: dict[tuple[str, str, str], tuple[Ending, str]] = {
     ("raia", "send", "200 MB line"): ("completed", LISTED),
     ("raia", "receive", "429 in seconds"): ("agent_timeout", WAITS),
     ("raia", "receive", "429 with date"): ("agent_timeout", WAITS),
+    **{
+        ("moveworks", "send", fault): ("completed", POLLED)
+        for fault in (
+            "accepted, then lost",
+            "wrong content type",
+            "early EOF between events",
+            "early EOF mid-event",
+            "reset mid-event",
+            "stall mid-event",
+            "endless heartbeats",
+            "event of 1 MiB + 1",
+            "200 MB line",
+        )
+    },
 }
 """By provider, place and fault: another ending, and why."""
 
