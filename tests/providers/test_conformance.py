@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from chatwidget.connection_test import check_agent
 from chatwidget.models import Message, Widget
 from chatwidget.providers import PROVIDERS, Provider
 from tests.simulators.faults import Drop, DropAfter, Status
@@ -55,6 +56,20 @@ def adapter(case: Case) -> type[Provider]:
 def test_every_vendor_of_the_registry_has_a_case() -> None:
     assert set(CASES) == set(PROVIDERS) - {"demo"}
     assert all(case.provider == key for key, case in CASES.items())
+
+
+# --- the connection test --------------------------------------------------------------------------
+
+
+async def test_the_connection_test_passes_and_tells_no_secret(case: Case) -> None:
+    agent = make_agent("Under test", **case.agent())
+    steps = await check_agent(agent, rate=True)
+    assert [step.note for step in steps if step.outcome == "failed"] == []
+    by_name = {step.name: step for step in steps}
+    assert TEXT[:20] in by_name["receive"].note
+    assert (by_name["rate"].outcome == "passed") == adapter(case).takes_votes
+    told = repr(steps)
+    assert [secret for secret in agent.credentials.values() if secret in told] == []
 
 
 # --- turns ----------------------------------------------------------------------------------------
