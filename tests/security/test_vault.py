@@ -127,7 +127,11 @@ def test_no_representation_shows_a_secret() -> None:
     assert SECRET in str(provider.headers())  # where it belongs
 
 
-@pytest.mark.parametrize("key", ["", "short", "x" * 44, "é" * 43, OLD[:-1]])
+@pytest.mark.parametrize(
+    "key",
+    ["", "short", "x" * 44, "é" * 43, OLD[:-1]],
+    ids=["empty", "short", "padding", "not ascii", "cut"],
+)
 def test_a_key_that_is_none_is_found_at_start_and_not_repeated(
     settings: Settings, key: str
 ) -> None:
