@@ -323,6 +323,7 @@ async def test_a_redirect_is_not_followed(client: Client, vendor: Plain) -> None
         ("9" * 400, 999_999_999.0),
         (None, None),
     ],
+    ids=range(10),
 )
 async def test_retry_after_is_read_as_seconds_or_a_date(
     client: Client, vendor: Plain, header: str | None, seconds: float | None
