@@ -36,7 +36,7 @@ Ending = Literal[
     "agent_misconfigured",
     "agent_rejected",
 ]
-TOTAL_S, IDLE_S, CONNECT_S = 2.5, 0.8, 0.5
+TOTAL_S, IDLE_S, CONNECT_S = 4.0, 0.8, 0.5
 DEADLINES = {"total_s": TOTAL_S, "idle_s": IDLE_S, "connect_s": CONNECT_S}
 
 DRIP = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: 5000\r\n\r\n"
@@ -116,15 +116,18 @@ STREAMED: dict[str, Ending] = {
 WHOLE: dict[str, Ending] = {"bad UTF-8": "agent_unavailable"}
 """And where it is one JSON body, which is read as a whole or not at all."""
 
+ANYWAY = "the stream has told the answer; only its feedback ids are read"
 LISTED = "what was accepted is found in the message list"
 POLLED = "the stream told the response's id, which is then polled"
 WAITS = "a poll obeys Retry-After up to the deadline"
 DIFFERS: dict[tuple[str, str, str], tuple[Ending, str]] = {
+    ("raia", "user", "bad UTF-8"): ("completed", "the status alone says that there is no user yet"),
     ("raia", "send", "accepted, then lost"): ("completed", LISTED),
     ("raia", "send", "bad UTF-8"): ("completed", LISTED),
     ("raia", "send", "200 MB line"): ("completed", LISTED),
     ("raia", "receive", "429 in seconds"): ("agent_timeout", WAITS),
     ("raia", "receive", "429 with date"): ("agent_timeout", WAITS),
+    **{("moveworks", "read", fault): ("completed", ANYWAY) for fault in FAULTS},
     **{
         ("moveworks", "send", fault): ("completed", POLLED)
         for fault in (
@@ -185,6 +188,12 @@ class Cell:
         """Why the fault cannot occur here; empty: it can."""
         streams_only = self.kind is not None and self.kind.streams_only
         return NOT_A_STREAM if streams_only and not self.streamed else ""
+
+    @property
+    def deadline_s(self) -> float:
+        """By when it ends. A stream that falls silent is not waited for as long as an answer."""
+        silent = self.kind is not None and self.kind.streams_only
+        return IDLE_S if silent else TOTAL_S
 
     def fault_here(self) -> Fault:
         assert self.kind is not None

@@ -39,8 +39,11 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
 
 
 @pytest.fixture
-def widget(case: Case) -> Widget:
-    return make_widget(make_agent("Under test", **case.agent()))
+def widget(case: Case) -> Iterator[Widget]:
+    widget = make_widget(make_agent("Under test", **case.agent()))
+    yield widget
+    # Else people's replies would be looked for at a port that may be another simulator's by then.
+    widget.delete()
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ class Case(ABC):
     """The provider key."""
     operations: ClassVar[Mapping[str, str]]
     """The simulator's operation names for `send`, `receive` (the poll, or the stream itself where
-    sending streams) and `rate`. An absent one does not exist at this vendor."""
+    sending streams) and `rate`, and for the turn's other calls under names of your choice: faults
+    are tried at each. An absent one does not exist at this vendor."""
 
     keeps_conversations: ClassVar[bool] = True
     """A conversation here is one conversation there; else `conversations` is not asked."""

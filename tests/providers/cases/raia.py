@@ -11,7 +11,13 @@ class RaiaCase(Case):
     """raia under test."""
 
     provider = "raia"
-    operations = {"send": "send", "receive": "poll", "rate": "feedback"}
+    operations = {
+        "user": "search_user",
+        "start": "create_conversation",
+        "send": "send",
+        "receive": "poll",
+        "rate": "feedback",
+    }
     simulator: RaiaSimulator
 
     def start(self) -> RaiaSimulator:
