@@ -130,8 +130,9 @@ class SiteAssist(SiteAssistApi):
             raise Unavailable(f"SiteAssist broke off{words}", provider=self.label)
         elif not incoming.ended:
             yield from self._read_back(ask, conversation, incoming.answer_id, lost)
-        elif not incoming.told:  # for want of an id
-            yield from self._identify(ask, conversation)
+        elif not incoming.told:
+            if not incoming.answer_id:
+                yield from self._identify(ask, conversation)
             yield from incoming.close()
 
     def _send(self, ask: Ask, conversation: str, incoming: Incoming) -> Call | Stream:
