@@ -75,7 +75,7 @@ EMOJI = {
 CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
 LINK = re.compile(r"<((?:https?://|mailto:)[^\s<>|]+)\|([^<>\n]*)>")
 EMOJI_CODE = re.compile(r":([a-z0-9_+-]+):")
-UNFINISHED = re.compile(r"(?:<[^<>\n]*|:[a-z0-9_+-]*)\Z")
+UNFINISHED = re.compile(r"(?:<[^<>\n]*|(?<![a-z0-9_+-]):[a-z0-9_+-]*)\Z")
 """The beginning of what may become a link or an emoji when the text goes on."""
 BINDS = ("(", "[", ":")
 """Right behind a mark these would make a link or a definition of it."""

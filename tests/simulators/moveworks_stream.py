@@ -12,7 +12,9 @@ from aiohttp import web
 from .base import Simulator
 from .moveworks_ledger import JSON, Response
 
-Ending = Literal["completed", "after_progress", "before_any", "mid_event", "reset", "error"]
+Ending = Literal[
+    "completed", "after_progress", "before_any", "silent", "mid_event", "reset", "error"
+]
 
 
 @dataclass(slots=True)
@@ -20,9 +22,9 @@ class StreamOddities:
     """Switches for the bytes of a stream. All off at first."""
 
     ending: Ending = "completed"
-    """`before_any` and `after_progress` close in good order without the answer, `mid_event` within
-    an event, `reset` aborts the connection after the first delta of a message, and `error` tells
-    ERROR there and closes. The answer is found by polling all the same."""
+    """`before_any` and `after_progress` close in good order without the answer, `silent` sends no
+    byte until released. At the first delta of a message `mid_event` closes within it, `reset`
+    aborts the connection behind it, and `error` tells ERROR instead. The assistant works on."""
     error: tuple[str, str] = ("INTERNAL_ERROR", "something went wrong")
     stays_open: bool = False
     """The connection is not closed behind the last event."""
@@ -50,6 +52,8 @@ async def write_stream(
     headers: dict[str, str],
 ) -> web.StreamResponse:
     """Write the response's events as they happen."""
+    if odd.ending == "silent":
+        await simulator.released()
     stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", **headers})
     await stream.prepare(request)
     if odd.ending == "before_any":
