@@ -5,9 +5,9 @@ The vendor's pages disagree on how long a token lives (60 seconds, an hour), so 
 """
 
 import hashlib
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from time import monotonic
 
 from .base import JSON
 
@@ -19,7 +19,7 @@ EARLY_SHARE, EARLY_S = 0.8, 10.0
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer, and when (`time.monotonic`) another one should be fetched."""
+    """A bearer, and when (`monotonic`) another one should be fetched."""
 
     bearer: str = field(repr=False)
     renew_at: float
@@ -36,7 +36,7 @@ def kept_as(*parts: str) -> str:
 def held(credentials: str) -> str:
     """Return a bearer that is good for now, or ""."""
     token = _tokens.get(credentials)
-    return token.bearer if token and time.monotonic() < token.renew_at else ""
+    return token.bearer if token and monotonic() < token.renew_at else ""
 
 
 def keep(credentials: str, answer: JSON) -> str:
@@ -48,7 +48,7 @@ def keep(credentials: str, answer: JSON) -> str:
     lasts_s = data.get("expires_in")
     lasts_s = float(lasts_s) if isinstance(lasts_s, int | float) else UNTOLD_LIFETIME_S
     early_s = min(lasts_s * EARLY_SHARE, lasts_s - EARLY_S)
-    _tokens[credentials] = Token(bearer, time.monotonic() + early_s)
+    _tokens[credentials] = Token(bearer, monotonic() + early_s)
     return bearer
 
 
