@@ -33,6 +33,10 @@ class Server:
         assert self._process is not None, "the server runs"
         return self._process.pid
 
+    @property
+    def is_up(self) -> bool:
+        return self._process is not None
+
     def log(self) -> str:
         """Everything it has written so far, both streams."""
         return self._log.read_text(errors="replace")

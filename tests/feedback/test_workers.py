@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from django.utils import timezone
 
 from feedback.models import Delivery
@@ -18,7 +19,19 @@ from ..server import ROOT, Server
 from ..simulators.faults import Stall
 from ..simulators.raia import RaiaSimulator
 from ..visitor import Visitor
+from ..waiting import eventually
 from .conftest import delivery_of, raia_agent, settled
+
+
+@pytest.fixture(scope="module")
+def web(server: Server) -> Iterator[Server]:
+    """The server, without background work of its own."""
+    server.stop()
+    server.env["EMBEDDED_WORKER"] = "false"
+    yield server.start()
+    server.stop()
+    del server.env["EMBEDDED_WORKER"]
+    server.start()
 
 
 @contextmanager
@@ -41,59 +54,57 @@ def worker(**env: str) -> Iterator[subprocess.Popen[str]]:
         process.stdout.close()
 
 
-async def test_a_killed_workers_delivery_is_made_by_another(raia: RaiaSimulator) -> None:
+async def test_a_killed_workers_delivery_is_made_by_another(
+    web: Server, raia: RaiaSimulator
+) -> None:
     raia.ripening = 0
     widget = make_widget(raia_agent(raia))
-    with Server(EMBEDDED_WORKER="false") as server:
-        async with Visitor(server.url, widget.key) as visitor:
-            answer = await visitor.ask_and_wait("Hello")
-            raia.fail_next("feedback", Stall())
-            with worker(DELIVERY_LEASE_S="1.5") as first:
-                await visitor.vote(answer, vote="down", comment="No")
-                await raia.eventually(lambda: raia.stalled == 1)
-                first.send_signal(signal.SIGKILL)
-                first.wait()
-            assert delivery_of(answer).lease_token
-            with worker():
-                assert (await settled(visitor, answer))["delivery"] == "delivered"
+    async with Visitor(web.url, widget.key) as visitor:
+        answer = await visitor.ask_and_wait("Hello")
+        raia.fail_next("feedback", Stall())
+        with worker(DELIVERY_LEASE_S="1.5") as first:
+            await visitor.vote(answer, vote="down", comment="No")
+            await raia.eventually(lambda: raia.stalled == 1)
+            first.send_signal(signal.SIGKILL)
+            first.wait()
+        assert delivery_of(answer).lease_token
+        with worker():
+            assert (await settled(visitor, answer))["delivery"] == "delivered"
     assert [one.comment for one in raia.feedbacks.values()] == ["No"]
 
 
-async def test_a_stopped_workers_delivery_is_free_at_once(raia: RaiaSimulator) -> None:
+async def test_a_stopped_workers_delivery_is_free_at_once(web: Server, raia: RaiaSimulator) -> None:
     raia.ripening = 0
     widget = make_widget(raia_agent(raia))
-    with Server(EMBEDDED_WORKER="false") as server:
-        async with Visitor(server.url, widget.key) as visitor:
-            answer = await visitor.ask_and_wait("Hello")
-            raia.fail_next("feedback", Stall())
-            with worker(DELIVERY_LEASE_S="600") as first:
-                await visitor.vote(answer, vote="up")
-                await raia.eventually(lambda: raia.stalled == 1)
-                first.terminate()
-                assert first.wait(timeout=10) == 0
-            assert delivery_of(answer).lease_token is None
-            with worker():
-                assert (await settled(visitor, answer))["delivery"] == "delivered"
+    async with Visitor(web.url, widget.key) as visitor:
+        answer = await visitor.ask_and_wait("Hello")
+        raia.fail_next("feedback", Stall())
+        with worker(DELIVERY_LEASE_S="600") as first:
+            await visitor.vote(answer, vote="up")
+            await raia.eventually(lambda: raia.stalled == 1)
+            first.terminate()
+            assert first.wait(timeout=10) == 0
+        assert delivery_of(answer).lease_token is None
+        with worker():
+            assert (await settled(visitor, answer))["delivery"] == "delivered"
 
 
-async def test_no_delivery_is_in_two_hands(server: Server, raia: RaiaSimulator) -> None:
+async def test_no_delivery_is_in_two_hands(web: Server, raia: RaiaSimulator) -> None:
     raia.ripening = 0
     widget = make_widget(raia_agent(raia))
     rows = Delivery.objects.filter(agent=widget.agent_id)
-    async with Visitor(server.url, widget.key) as visitor:
+    async with Visitor(web.url, widget.key) as visitor:
 
-        async def all_delivered() -> None:
-            async with asyncio.timeout(10):
-                while rows.filter(state="delivered").count() < 20:
-                    await visitor.messages(answers[0]["conversation"])
+        def all_delivered() -> bool:
+            return rows.filter(state="delivered").count() == 20
 
         answers = await asyncio.gather(*(visitor.ask_and_wait("Hello") for _ in range(20)))
         for answer in answers:
             await visitor.vote(answer, vote="up")
-        await all_delivered()
         with worker(), worker():
-            rows.update(state="pending", next_at=timezone.now())  # for all three to race for
-            await all_delivered()
+            await eventually(all_delivered)
+            rows.update(state="pending", next_at=timezone.now())  # for both to race for
+            await eventually(all_delivered)
     sent = Counter(call.json["conversationMessageId"] for call in raia.calls("feedback"))
     assert len(sent) == 20
     assert set(sent.values()) == {2}
