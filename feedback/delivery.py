@@ -54,12 +54,18 @@ WAITS_FOR_ID = "waits for the vendor's id of the answer"
 # --- the first state of a revision ----------------------------------------------------------------
 
 
-def schedule(feedback: Feedback, agent: Agent) -> Delivery:
-    """Set the delivery of the feedback's newest revision; call it in the vote's transaction."""
-    delivery, _ = Delivery.objects.select_for_update().get_or_create(
+def schedule(feedback: Feedback, agent: Agent, *, vote_changed: bool = True) -> Delivery:
+    """Set the delivery of the feedback's newest revision; call it in the vote's transaction.
+
+    What changes nothing that the vendor could be told leaves the delivery as it is.
+    """
+    delivery, made = Delivery.objects.select_for_update().get_or_create(
         feedback=feedback, defaults={"agent": agent}
     )
-    state, problem, due = first_state(feedback, delivery, PROVIDERS.get(agent.provider))
+    provider = PROVIDERS.get(agent.provider)
+    if not (made or vote_changed or (provider and provider.takes_comments)):
+        return delivery
+    state, problem, due = first_state(feedback, delivery, provider)
     delivery.state, delivery.problem = state, problem
     delivery.next_at = timezone.now() if due else None
     delivery.revision, delivery.attempts, delivery.first_tried_at = feedback.revision, 0, None
@@ -140,7 +146,7 @@ def _claim(delivery: Delivery, now: datetime) -> Due | None:
         lease_until=now + timedelta(seconds=settings.DELIVERY_LEASE_S),
         attempts=delivery.attempts + 1,
         first_tried_at=first,
-        sent_revision=delivery.feedback.revision,
+        sent_revision=delivery.revision,
     )
     if not taken:
         return None
@@ -155,7 +161,7 @@ def _claim(delivery: Delivery, now: datetime) -> Due | None:
     return Due(
         pk=delivery.pk,
         token=token,
-        revision=feedback.revision,
+        revision=delivery.revision,
         attempts=delivery.attempts + 1,
         first_tried_at=first,
         agent=delivery.agent,
@@ -222,7 +228,7 @@ def settle(due: Due, error: Exception | None) -> MessageChanged | None:
     delivery.lease_token = delivery.lease_until = None
     if error is None:
         delivery.held_vote = due.vote
-    if delivery.feedback.revision != due.revision:
+    if delivery.revision != due.revision:
         # The visitor has said something newer meanwhile; `schedule` has set what happens next.
         if delivery.state == State.UNSUPPORTED and error is None:
             delivery.problem = f"cannot be taken back there: it still holds {due.vote}"

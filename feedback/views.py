@@ -62,12 +62,15 @@ def store(message: Message, *, vote: str | None, comment: str, reasons: list[str
         said = (feedback.vote, feedback.comment, feedback.reasons)
         if feedback.revision and said == (vote, comment, reasons):
             return feedback
+        vote_changed = feedback.vote != vote
         feedback.vote, feedback.comment, feedback.reasons = vote, comment, reasons
         feedback.revision += 1
         feedback.updated_at = timezone.now()
         feedback.save()
         feedback.message = message
-        feedback.delivery = delivery.schedule(feedback, message.conversation.agent)
+        feedback.delivery = delivery.schedule(
+            feedback, message.conversation.agent, vote_changed=vote_changed
+        )
         frame = delivery.touch(message.pk)
     process.publish(message.conversation.visitor_id, *filter(None, [frame]))
     process.wake(delivery.JOB)

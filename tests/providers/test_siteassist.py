@@ -698,6 +698,23 @@ async def test_a_comment_stays_here_and_costs_no_call(
     assert bodies == [{"feedback": "dislike"}, {"feedback": "like"}]
 
 
+async def test_a_comment_while_its_vote_is_on_the_way_changes_nothing_about_that(
+    server: Server, widget: Widget, siteassist: SiteAssistSimulator
+) -> None:
+    siteassist.fail_next("feedback", Stall())
+    async with Visitor(server.url, widget.key) as visitor:
+        answer = await visitor.ask_and_wait("Are you open?")
+        await visitor.vote(answer, vote="down")
+        await siteassist.eventually(lambda: siteassist.stalled)
+        said = await visitor.vote(answer, vote="down", comment="Wrong hours")
+        assert said["delivery"] == "pending"
+        siteassist.release()
+        settled_as = await settled(visitor, answer)
+        assert (settled_as["delivery"], settled_as["comment"]) == ("delivered", "Wrong hours")
+    assert delivery_of(answer).next_at is None
+    assert len(siteassist.calls("feedback")) == 1
+
+
 async def test_a_busy_vendor_gets_the_vote_when_it_asks_for_it(
     server: Server, widget: Widget, siteassist: SiteAssistSimulator
 ) -> None:
