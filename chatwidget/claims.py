@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db.models import F, Q
 from django.utils import timezone
 
-from .events import ConversationChanged, HumanSaid, Learned, MessageChanged
+from .events import AgentSaid, ConversationChanged, HumanSaid, Learned, MessageChanged
 from .models import OPEN, Agent, Conversation, Message, Mode, Role, Status, Visitor
 from .providers import provider_class
 from .providers.base import Ask, Known, Past
@@ -268,7 +268,8 @@ def finish(claimed: Claimed, final: Final) -> tuple[MessageChanged, Conversation
         )
     )
     read = 1 if final.status == Status.COMPLETED else 0
-    follow_at = now + FOLLOW_SOON if provider_class(claimed.agent.provider).has_humans else None
+    follows = provider_class(claimed.agent.provider).follows(claimed.agent.options)
+    follow_at = now + FOLLOW_SOON if follows else None
     Conversation.objects.filter(pk=conversation.pk).update(
         unread=F("unread") + read, updated_at=now, changed_at=now, sync_at=follow_at
     )
@@ -278,15 +279,15 @@ def finish(claimed: Claimed, final: Final) -> tuple[MessageChanged, Conversation
 
 
 def add_replies(
-    conversation: Conversation, replies: Iterable[HumanSaid]
+    conversation: Conversation, replies: Iterable[HumanSaid | AgentSaid]
 ) -> list[MessageChanged | ConversationChanged]:
-    """Store those of a person's replies that are new. Returns the frames that show them."""
+    """Store what is new of what was said outside answers. Returns the frames that show it."""
     if not Conversation.objects.select_for_update().filter(pk=conversation.pk).first():
         return []  # erased while it was looked at
     stored = set(
-        Message.objects.filter(conversation=conversation, role=Role.HUMAN).values_list(
-            "upstream_id", flat=True
-        )
+        Message.objects.filter(conversation=conversation)
+        .exclude(upstream_id="")
+        .values_list("upstream_id", flat=True)
     )
     frames: list[MessageChanged | ConversationChanged] = []
     for reply in replies:
@@ -297,19 +298,32 @@ def add_replies(
         message = Message.objects.create(
             conversation=conversation,
             position=next_position(conversation),
-            role=Role.HUMAN,
             text=reply.text.replace("\x00", "\ufffd"),
             upstream_id=reply.id,
+            takes_vote=reply.rateable,
             completed_at=now,
             question=Message.objects.filter(conversation=conversation, role=Role.VISITOR)
             .order_by("-position")
             .first(),
+            **_own(reply),
         )
         Conversation.objects.filter(pk=conversation.pk).update(unread=F("unread") + 1)
         frames.append(message_frame(Message.objects.to_show().get(pk=message.pk)))
     if frames:
         frames.append(conversation_frame(Conversation.objects.get(pk=conversation.pk)))
     return frames
+
+
+def _own(reply: HumanSaid | AgentSaid) -> dict[str, Any]:
+    """What is stored of the one and not of the other."""
+    if isinstance(reply, HumanSaid):
+        return {"role": Role.HUMAN}
+    return {
+        "role": Role.AGENT,
+        "upstream": dict(reply.answer),
+        "citations": [{"title": one.title, "url": one.url} for one in reply.citations],
+        "links": [{"title": one.title, "url": one.url} for one in reply.links],
+    }
 
 
 def next_position(conversation: Conversation) -> int:

@@ -108,6 +108,20 @@ class HumanSaid:
 
     id: str
     text: str
+    rateable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSaid:
+    """What the agent says of its own accord, after its answer has ended. `id` as a person's."""
+
+    id: str
+    text: str
+    citations: tuple[Citation, ...] = ()
+    links: tuple[Link, ...] = ()
+    answer: Ids = field(default_factory=dict)
+    """Upstream ids, as of an answer."""
+    rateable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +132,17 @@ class Ended:
 
 
 ProviderEvent = (
-    Text | Rewritten | Snapshot | Cited | Offered | Sending | Learned | HumanHas | HumanSaid | Ended
+    Text
+    | Rewritten
+    | Snapshot
+    | Cited
+    | Offered
+    | Sending
+    | Learned
+    | HumanHas
+    | HumanSaid
+    | AgentSaid
+    | Ended
 )
 
 

@@ -13,8 +13,15 @@ from django.conf import settings
 from django.utils import timezone
 
 from . import claims, process
-from .errors import ChatWidgetError
-from .events import ConversationChanged, HumanHas, HumanSaid, MessageChanged, ProviderEvent
+from .errors import ChatWidgetError, Unsupported
+from .events import (
+    AgentSaid,
+    ConversationChanged,
+    HumanHas,
+    HumanSaid,
+    MessageChanged,
+    ProviderEvent,
+)
 from .lanes import Room
 from .models import Conversation, Mode
 from .providers.base import Ask, Known
@@ -79,12 +86,12 @@ def _move(conversation: Conversation, to: datetime | None) -> bool:
 
 async def _look(conversation: Conversation, running: process.Process) -> None:
     """Ask the vendor once, and store and show what is new."""
-    replies: list[HumanSaid] = []
+    replies: list[HumanSaid | AgentSaid] = []
     human = conversation.mode == Mode.HUMAN
 
     async def sink(events: Sequence[ProviderEvent]) -> None:
         nonlocal human
-        replies.extend(event for event in events if isinstance(event, HumanSaid))
+        replies.extend(event for event in events if isinstance(event, HumanSaid | AgentSaid))
         for event in events:
             if isinstance(event, HumanHas):
                 human = event.human
@@ -102,6 +109,9 @@ async def _look(conversation: Conversation, running: process.Process) -> None:
         provider = open_provider(conversation.agent)
         async with asyncio.timeout(LOOK_S):
             await drive(provider, provider.follow(ask), running.http, sink)
+    except Unsupported:  # any more: an option was switched off
+        await running.store.write(_move, conversation, None)
+        return
     except (ChatWidgetError, TimeoutError) as error:
         log.warning("conversation %s cannot be followed: %r", conversation.pk, error)
         await running.store.write(_put_off, conversation)
@@ -117,7 +127,7 @@ def _put_off(conversation: Conversation) -> None:
 
 
 def _note(
-    conversation: Conversation, replies: list[HumanSaid], human: bool
+    conversation: Conversation, replies: list[HumanSaid | AgentSaid], human: bool
 ) -> list[MessageChanged | ConversationChanged]:
     """Store what a look has shown and when the next one is due. Returns the frames that tell."""
     frames = claims.add_replies(conversation, replies)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .events import (
+    AgentSaid,
     Citation,
     Cited,
     Delta,
@@ -119,7 +120,7 @@ class Turn:
                         self.rateable = event.rateable
                 case Ended(finish):
                     self.finish = finish
-                case Sending() | HumanHas() | HumanSaid():
+                case Sending() | HumanHas() | HumanSaid() | AgentSaid():
                     pass  # the runner's business
         text = "".join(added)
         if not text and not rewritten:

@@ -242,12 +242,17 @@ class Provider(ABC):
         own = {field.name: field for field in cls.option_fields}
         return tuple(own.get(field.name, field) for field in DEADLINES)
 
+    @classmethod
+    def follows(cls, options: Mapping[str, object]) -> bool:
+        """Whether conversations of an agent with these options are looked at by `follow`."""
+        return cls.has_humans
+
     @abstractmethod
     def answer(self, ask: Ask) -> Flow:
         """Send the question unless it was sent before, and tell of the answer to its end."""
 
     def follow(self, ask: Ask) -> Flow:
-        """Tell who has the conversation, and what a person has said in it so far."""
+        """Tell who has the conversation, and what was said in it outside answers so far."""
         raise Unsupported(f"{self.label} has no human replies")
         yield
 
