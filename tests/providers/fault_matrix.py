@@ -116,31 +116,52 @@ STREAMED: dict[str, Ending] = {
 WHOLE: dict[str, Ending] = {"bad UTF-8": "agent_unavailable"}
 """And where it is one JSON body, which is read as a whole or not at all."""
 
-ANYWAY = "the stream has told the answer; only its feedback ids are read"
+AFTER_A_START = (
+    "accepted, then lost",
+    "wrong content type",
+    "early EOF between events",
+    "early EOF mid-event",
+    "reset mid-event",
+    "stall mid-event",
+    "endless heartbeats",
+    "event of 1 MiB + 1",
+    "200 MB line",
+)
+"""What breaks a stream when the vendor has the question."""
+UNREADABLE = (
+    "stall",
+    "reset",
+    "accepted, then lost",
+    "early EOF",
+    "HTML 200",
+    "5xx burst",
+    "bad UTF-8",
+    "gzip bomb",
+    "200 MB line",
+)
 LISTED = "what was accepted is found in the message list"
-POLLED = "the stream told the response's id, which is then polled"
-WAITS = "a poll obeys Retry-After up to the deadline"
+WAITS = "a read obeys Retry-After up to the deadline"
 DIFFERS: dict[tuple[str, str, str], tuple[Ending, str]] = {
     ("raia", "user", "bad UTF-8"): ("completed", "the status alone says that there is no user yet"),
     ("raia", "send", "accepted, then lost"): ("completed", LISTED),
     ("raia", "send", "bad UTF-8"): ("completed", LISTED),
     ("raia", "send", "200 MB line"): ("completed", LISTED),
-    ("raia", "receive", "429 in seconds"): ("agent_timeout", WAITS),
-    ("raia", "receive", "429 with date"): ("agent_timeout", WAITS),
-    **{("moveworks", "read", fault): ("completed", ANYWAY) for fault in FAULTS},
     **{
-        ("moveworks", "send", fault): ("completed", POLLED)
-        for fault in (
-            "accepted, then lost",
-            "wrong content type",
-            "early EOF between events",
-            "early EOF mid-event",
-            "reset mid-event",
-            "stall mid-event",
-            "endless heartbeats",
-            "event of 1 MiB + 1",
-            "200 MB line",
-        )
+        (*place, fault): ("agent_timeout", WAITS)
+        for place in (("raia", "receive"), ("siteassist", "read"))
+        for fault in ("429 in seconds", "429 with date")
+    },
+    **{
+        ("moveworks", "send", fault): ("completed", "the response is polled by its id, or found")
+        for fault in AFTER_A_START
+    },
+    **{
+        ("siteassist", "send", fault): ("completed", "the conversation's messages are read back")
+        for fault in AFTER_A_START
+    },
+    **{
+        ("siteassist", "read", fault): ("interrupted", "the cut is told, not what came after it")
+        for fault in UNREADABLE
     },
 }
 """By provider, place and fault: another ending, and why."""
@@ -168,6 +189,11 @@ class Cell:
         if not PROVIDERS[self.provider].streams or self.place not in operations:
             return False
         return operations[self.place] == operations["receive"]
+
+    @property
+    def after_a_cut(self) -> bool:
+        """Whether this place is what a cut stream falls back on: then the stream is cut as well."""
+        return self.place == "read" and PROVIDERS[self.provider].streams
 
     @property
     def kind(self) -> Kind | None:

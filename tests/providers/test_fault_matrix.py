@@ -22,9 +22,10 @@ from tests.simulators.faults import Fault
 from ..cast import make_agent, make_widget
 from ..server import Server
 from ..visitor import Visitor
+from . import reshape
 from .cases import CASES, Case
 from .fault_matrix import DEADLINES, NOT_A_STREAM, OTHER_TEXT, Cell, cells
-from .reshape import MARK, asked_by_us
+from .reshape import MARK, Reshape, asked_by_us
 from .untrusted import untrusted_server
 
 TEXT = f"Here is an answer with a {MARK}, of **several** words."
@@ -46,6 +47,7 @@ class Outcome:
     """How often the vendor's ledger has the question."""
     sends: int
     """How often it was sent, received or not."""
+    met: bool
     violations: list[str]
 
 
@@ -90,6 +92,7 @@ async def run(server: Server, cell: Cell) -> Outcome:
                 seconds=seconds,
                 questions=len(case.questions()),
                 sends=sum(not asked_by_us(one) for one in sent(case)),
+                met=cell.kind is None or bool(case.simulator.calls(case.operations[cell.place])),
                 violations=list(case.simulator.violations),
             )
         finally:
@@ -119,6 +122,11 @@ def plan(cell: Cell, case: Case, settings: dict[str, object], undo: ExitStack) -
                 return None if asked_by_us(received) else fault
 
             case.simulator.fail_always(case.operations[cell.place], unless_ours)
+            if cell.after_a_cut:
+                case.simulator.fail_always(
+                    case.operations["receive"],
+                    lambda one: None if asked_by_us(one) else Reshape(reshape.cut_within),
+                )
 
 
 def check_nothing_was_asked(asked: list[str]) -> None:
@@ -164,6 +172,7 @@ def check(cell: Cell, outcome: Outcome) -> None:
     assert outcome.seconds < cell.deadline_s + PATIENCE_S, outcome
     assert outcome.questions <= 1, outcome
     assert outcome.sends <= 1, outcome
+    assert outcome.met, "the fault was not met"
     assert outcome.violations == []
     if cell.fault not in OTHER_TEXT and outcome.ending == "completed":
         assert outcome.text == TEXT
