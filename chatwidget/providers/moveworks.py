@@ -2,7 +2,8 @@
 
 Source: the vendor's OpenAPI documents for v1beta1 and assistant/v1 (July 2026), its pages on
 help.moveworks.com, and its public demo application for what they do not say; docs/providers/
-moveworks.md tells which facts are inferred. Address, bearer and errors: `moveworks_api.py`.
+moveworks.md tells which facts are inferred. Address, bearer, errors: `moveworks_api.py`; votes
+and late messages: `moveworks_after.py`.
 
 A turn: a conversation, the question into `responses/stream`, and when that has ended well the
 response once more by GET, since actions and feedback ids are certain only there. Each delta is a
@@ -21,47 +22,26 @@ from ..errors import (
     Rejected,
     TimedOut,
     Unavailable,
-    Unsupported,
 )
-from ..events import (
-    Cited,
-    Ended,
-    Finish,
-    Learned,
-    Offered,
-    Rewritten,
-    Sending,
-    Snapshot,
-)
-from .base import (
-    DEADLINES,
-    Ask,
-    Call,
-    Field,
-    Flow,
-    Pause,
-    Rating,
-    Reply,
-    Setup,
-    Stream,
-)
+from ..events import Cited, Ended, Finish, Learned, Offered, Rewritten, Sending, Snapshot
+from .base import DEADLINES, Ask, Call, Field, Flow, Pause, Reply, Setup, Stream
+from .moveworks_after import AfterTheAnswer
 from .moveworks_api import MoveworksAPI, Steps
 from .moveworks_stream import Message, ResponseStream, callbacks, messages, written
 from .moveworks_text import Sources, links, objects, plain
 
-THUMBS = {"up": "helpful", "down": "unhelpful"}
-COMMENT_LIMIT = 1000
 TITLE_LIMIT = 256
 LOOK_UP_WAITS_S = (0.0, 1.0)
 # A completed response may be without outputs, its reply coming a moment later (demo application).
 LATE_REPLY_WAITS_S = (0.0, 1.5)
 
 
-class Moveworks(MoveworksAPI):
+class Moveworks(AfterTheAnswer):
     """One assistant, named by `Assistant-Name`, asked as the one user that the key stands for."""
 
     option_fields = (
         *MoveworksAPI.api_fields,
+        *AfterTheAnswer.after_fields,
         Field(
             name="poll_first_s", label="Look for the answer every (s)", kind="number", default=1.0
         ),
@@ -81,10 +61,6 @@ class Moveworks(MoveworksAPI):
         Field(name="total_s", label=DEADLINES[2].label, kind="number", default=120.0),
     )
     streams = True
-    takes_votes = True
-    clears_votes = False  # a vote is one of two ids, and no call takes it back
-    takes_comments = True
-    comment_limit = COMMENT_LIMIT
     resumes = True
 
     def __init__(self, setup: Setup) -> None:
@@ -111,14 +87,14 @@ class Moveworks(MoveworksAPI):
             yield from self._begin(ask)
         yield Sending()
         try:
-            yield from self._stream(ask)
+            yield from self._listen(ask)
         except Rejected as gone:
             # A conversation is its user's: for another user's key there is none, and nothing was
             # taken. Where the API itself is not there, beginning another one says so.
             if gone.status != 404 or not known:
                 raise
             yield from self._begin(ask)
-            yield from self._stream(ask)
+            yield from self._listen(ask)
 
     def _begin(self, ask: Ask) -> Steps:
         title = {"title": ask.title[:TITLE_LIMIT]} if ask.title else {}
@@ -128,7 +104,7 @@ class Moveworks(MoveworksAPI):
         self.conversation = self.id(made.data, "conversation_id")
         yield Learned(conversation={"conversation": self.conversation})
 
-    def _stream(self, ask: Ask) -> Steps:
+    def _listen(self, ask: Ask) -> Steps:
         text = {"text": ask.text}
         call = Call(
             method="POST",
@@ -249,56 +225,3 @@ class Moveworks(MoveworksAPI):
         yield Cited(sources.citations)
         yield Offered(tuple(link for one in said for link in links(one)))
         yield Ended(Finish.COMPLETE)
-
-    # --- rating -----------------------------------------------------------------------------------
-
-    def rate(self, rating: Rating) -> Flow:
-        """Send the id that stands for the thumb. Ids may go stale: one fresh read, one retry."""
-        if rating.vote is None:
-            raise Unsupported("Moveworks cannot take back a vote")
-        self.conversation = rating.known.conversation.get("conversation", "")
-        thumb = THUMBS[rating.vote]
-        stored = rating.known.answer.get(thumb, "")
-        refused: Reply | None = None
-        if stored:
-            refused = yield from self._submit(rating, stored, accept=(400,))
-            if refused is not None and refused.status != 400:
-                return
-        fresh = yield from self._fresh(rating, thumb)
-        if fresh and fresh != stored:
-            yield from self._submit(rating, fresh)
-        elif refused is not None:
-            raise self.error(refused, None)
-        else:
-            raise Unsupported("Moveworks takes no such vote on this answer")
-
-    def _submit(self, rating: Rating, callback: str, *, accept: tuple[int, ...] = ()) -> Steps:
-        said = comment(rating)
-        call = Call(
-            method="POST",
-            path=self._rated(rating, rating.answer_id, "feedback"),
-            json={"callback_id": callback} | ({"additional_feedback": said} if said else {}),
-            accept=accept,
-            step="rate",
-        )
-        return (yield from self.send(call))
-
-    def _fresh(self, rating: Rating, thumb: str) -> Steps:
-        """Return the id that stands for this thumb now, "" if there is none."""
-        listed: Reply = yield from self.read(self._rated(rating), step="rate")
-        for message in objects(listed.data, "messages"):
-            if message.get("message_id") == rating.answer_id:
-                return callbacks(message).get(thumb, "")
-        return ""
-
-    def _rated(self, rating: Rating, *below: str) -> str:
-        """The messages of the rated answer's response, which need not be the one we asked for."""
-        response = rating.known.answer.get("response", "")
-        return self.path("responses", response, "messages", *below)
-
-
-def comment(rating: Rating) -> str:
-    """Return the chosen reasons and the visitor's words; in want of room the reasons give way."""
-    room = COMMENT_LIMIT - len(rating.comment) - len("\n\n")
-    reasons = ", ".join(rating.reasons)[: max(0, room)]
-    return "\n\n".join(filter(None, [reasons, rating.comment]))[:COMMENT_LIMIT]

@@ -424,6 +424,79 @@ async def test_a_crash_before_the_question_arrived_ends_openly(
     assert len(moveworks.calls("stream")) == 1
 
 
+# --- late messages --------------------------------------------------------------------------------
+
+
+async def test_a_late_message_is_the_agents_shown_once_and_can_be_rated(
+    server: Server, widget: Widget, agent: Agent, moveworks: MoveworksSimulator
+) -> None:
+    set_options(agent, late_messages="on")
+    async with Visitor(server.url, widget.key) as visitor:
+        answer = await visitor.ask_and_wait("Open today?")
+        [conversation] = moveworks.conversations
+        moveworks.say_later(conversation, "By the way: <https://example.com/|more>.")
+        async with visitor.socket(answer["conversation"]) as socket:
+            late = await socket.until_message(lambda one: "By the way" in one["text"])
+        assert (late["role"], late["text"]) == (
+            "agent",
+            "By the way: [more](https://example.com/).",
+        )
+        looks = len(moveworks.calls("events"))
+        await moveworks.eventually(lambda: len(moveworks.calls("events")) >= looks + 2)
+        assert len(await visitor.messages(answer["conversation"])) == 3
+        await visitor.vote(late, vote="down")
+        assert (await settled(visitor, late))["delivery"] == "delivered"
+    assert [one.text[:10] for one in moveworks.messages() if one.vote] == ["By the way"]
+
+
+async def test_what_a_live_agent_says_is_a_persons_and_takes_no_vote(
+    server: Server, widget: Widget, agent: Agent, moveworks: MoveworksSimulator
+) -> None:
+    set_options(agent, late_messages="on", api_version="rest/v1")
+    async with Visitor(server.url, widget.key) as visitor:
+        answer = await visitor.ask_and_wait("Open today?")
+        [conversation] = moveworks.conversations
+        moveworks.say_later(conversation, "Hello, Ann here.", actor="LIVE_AGENT", name="Ann")
+        async with visitor.socket(answer["conversation"]) as socket:
+            said = await socket.until_message(lambda one: one["text"] == "Hello, Ann here.")
+        assert (said["role"], said["rateable"]) == ("human", False)
+
+
+async def test_late_messages_of_many_pages_all_come_and_none_of_another_visitors(
+    server: Server, widget: Widget, agent: Agent, moveworks: MoveworksSimulator
+) -> None:
+    set_options(agent, late_messages="on")
+    async with Visitor(server.url, widget.key) as one, Visitor(server.url, widget.key) as two:
+        mine = await one.ask_and_wait("Open today?")
+        [first] = moveworks.conversations
+        theirs = await two.ask_and_wait("And my order?")
+        for number in range(105):
+            moveworks.say_later(first, f"Late {number}.")
+        async with one.socket(mine["conversation"]) as socket:
+            await socket.until_message(lambda message: message["text"] == "Late 104.")
+        assert len(await two.messages(theirs["conversation"])) == 2
+
+
+async def test_nothing_is_looked_for_unless_late_messages_are_on(
+    server: Server, widget: Widget, agent: Agent, moveworks: MoveworksSimulator
+) -> None:
+    answer = await ask(server, widget)
+    assert Message.objects.get(pk=answer["id"]).conversation.sync_at is None
+
+
+async def test_late_messages_may_be_switched_off_again(
+    server: Server, widget: Widget, agent: Agent, moveworks: MoveworksSimulator
+) -> None:
+    set_options(agent, late_messages="on")
+    answer = await ask(server, widget)
+    set_options(agent, late_messages="off")
+    for _ in range(250):
+        if Message.objects.get(pk=answer["id"]).conversation.sync_at is None:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it is still looked at")
+
+
 # --- access ---------------------------------------------------------------------------------------
 
 

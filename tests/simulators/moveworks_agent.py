@@ -124,6 +124,9 @@ class MoveworksAgent(Simulator):
             under = next(reversed(conversation.responses), new_id("resp"))
             said = Message(conversation_id, under, actor, content(text))
             said.sender = {"display_name": name} if name else None
+            if actor == "ASSISTANT":
+                said.callbacks = dict.fromkeys(THUMBS, "")
+                said.renew_callbacks()
             conversation.messages.append(said)
             conversation.events.append(
                 {
