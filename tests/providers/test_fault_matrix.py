@@ -80,7 +80,8 @@ async def run(server: Server, cell: Cell) -> Outcome:
             settings["options"] |= DEADLINES
             plan(cell, case, settings, undo)
             widget = make_widget(make_agent(str(cell)[:100], **settings))
-            undo.callback(widget.delete)  # its people are not to be looked for at a later port
+            # Else people's replies would be looked for at a port that is another's by then.
+            undo.callback(widget.delete)
             async with Visitor(server.url, widget.key) as visitor:
                 started = time.monotonic()
                 answer = await visitor.ask_and_wait("How are you?")
@@ -96,6 +97,7 @@ async def run(server: Server, cell: Cell) -> Outcome:
                 violations=list(case.simulator.violations),
             )
         finally:
+            undo.close()
             case.release()
             await asyncio.to_thread(case.simulator.stop)
 
