@@ -45,7 +45,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _http(scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuse large bodies of visitors before Django reads them."""
+    """Refuse large bodies of visitors, and have no cookie read or set, before Django is asked."""
+    if not scope["path"].startswith("/admin/"):
+        scope["headers"] = [header for header in scope["headers"] if header[0] != b"cookie"]
     if not scope["path"].startswith("/api/"):
         await django_app(scope, receive, send)
         return
