@@ -9,7 +9,7 @@ import asyncio
 import logging
 from datetime import timedelta
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from . import process, tokens
@@ -23,6 +23,8 @@ from .runner import open_provider
 log = logging.getLogger(__name__)
 
 JOB = "erase upstream"
+LOG_JOB = "empty the log"
+LOG_TRIES = 10
 BATCH = 500
 FIRST_RETRY_S, LONGEST_RETRY_S = 60.0, 6 * 3600.0
 
@@ -40,6 +42,7 @@ def erase_visitor(visitor: Visitor) -> None:
         visitor.delete()
     process.revoke(pk)
     process.wake(JOB)
+    process.wake(LOG_JOB)
 
 
 async def erase_upstream() -> bool:
@@ -83,6 +86,28 @@ async def _erase(erasure: Erasure, running: process.Process) -> None:
 
 def _note_problem(erasure: Erasure, problem: str) -> None:
     Erasure.objects.filter(pk=erasure.pk).update(problem=problem[:500])
+
+
+async def empty_log() -> bool:
+    """Job: have what was erased leave SQLite's write-ahead log too, where it may stay long."""
+    for _ in range(LOG_TRIES):
+        if await process.running().store.read(_emptied_log):
+            break
+        await asyncio.sleep(1)
+    return False
+
+
+def _emptied_log() -> bool:
+    if connection.vendor != "sqlite":
+        return True
+    wait_ms = int(connection.settings_dict["OPTIONS"]["timeout"] * 1000)
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout=100")  # writers wait meanwhile, so not for long
+        try:
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return bool(cursor.fetchone()[0] == 0)
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout={wait_ms}")
 
 
 async def apply_retention() -> bool:

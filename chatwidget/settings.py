@@ -117,12 +117,13 @@ DATABASES = {"default": env.db_url("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.s
 DATABASE = DATABASES["default"]
 if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
     # Without these three, eight writers see "database is locked" in most transactions;
-    # `chatwidget.checks` refuses to start without them.
+    # `chatwidget.checks` refuses to start without them. And what is erased is overwritten.
     DATABASE.setdefault("OPTIONS", {}).update(
         transaction_mode="IMMEDIATE",
         timeout=20,
         init_command=(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;"
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON; "
+            "PRAGMA secure_delete=ON;"
         ),
     )
 elif DATABASE["ENGINE"] == "django.db.backends.postgresql":
