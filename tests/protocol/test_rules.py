@@ -3,7 +3,7 @@
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
@@ -14,6 +14,7 @@ from chatwidget.models import OPEN, Message, Widget
 from ..server import Server
 from ..simulators.openai import OpenAISimulator
 from ..visitor import FINAL, JSON, Socket, Visitor
+from ..waiting import eventually
 from .contract import CheckedVisitor
 
 TOKENS = [f"{n}, " for n in range(200)]
@@ -159,13 +160,6 @@ async def test_a_hundred_instant_disconnects_leave_nothing_open(
         await eventually(lambda: not answers.filter(status__in=OPEN).exists())
     assert answers.filter(status="completed").count() == 100
     assert len(openai.sends) == 100
-
-
-async def eventually(holds: Callable[[], bool]) -> None:
-    """Ask the database until it is so."""
-    async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110 (a database has no event)
-            await asyncio.sleep(0.05)
 
 
 async def test_polling_has_the_same_without_a_socket(
