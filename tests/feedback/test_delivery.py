@@ -149,6 +149,7 @@ async def test_a_comment_waits_for_a_vote_and_goes_with_it(
         waiting = await visitor.vote(answer, vote=None, comment="By the way")
         assert waiting["delivery"] == "pending"
         assert "waits for a vote" in delivery_of(answer).problem
+        assert delivery_of(answer).next_at is None
         await visitor.vote(answer, vote="up", comment="By the way")
         assert (await settled(visitor, answer))["delivery"] == "delivered"
     [call] = raia.calls("feedback")

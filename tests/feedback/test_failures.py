@@ -1,19 +1,24 @@
 """No vote is lost or wrong, whatever the vendor does."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
+from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from chatwidget.models import Widget
+from chatwidget.errors import Rejected
+from chatwidget.models import Agent, Widget
 from feedback import delivery
-from feedback.models import Delivery
+from feedback.models import Delivery, State
 
-from ..cast import make_widget
+from ..cast import make_conversation, make_feedback, make_widget
 from ..server import Server
 from ..simulators.faults import Drop, DropAfter, Fault, Html, RateLimited, Stall, Status
 from ..simulators.raia import RaiaSimulator
 from ..visitor import Visitor
+from ..waiting import eventually
 from .conftest import delivery_of, raia_agent, settled
 
 
@@ -100,25 +105,44 @@ async def test_a_stalled_vendor_delays_nobody_elses_votes(
     server: Server, widget: Widget, raia: RaiaSimulator
 ) -> None:
     with RaiaSimulator() as dead:
-        dead.ripening = 0
-        stuck_widget = make_widget(raia_agent(dead))
-        async with (
-            Visitor(server.url, stuck_widget.key) as stuck,
-            Visitor(server.url, widget.key) as visitor,
-        ):
-            waiting = [await stuck.ask_and_wait("Hello") for _ in range(20)]
+        dead.fail_always("feedback", Stall())
+        async with Visitor(server.url, widget.key) as visitor:
             answer = await visitor.ask_and_wait("Hello")
-            dead.fail_always("feedback", Stall())
-            for one in waiting:
-                await stuck.vote(one, vote="up")
-            await dead.eventually(lambda: dead.stalled == 16)
+            waiting = backlog(raia_agent(dead), 70)
+            await dead.eventually(lambda: dead.stalled == 16)  # its lane is full
             await visitor.vote(answer, vote="up")
-            assert (await settled(visitor, answer, timeout_s=2))["delivery"] == "delivered"
-            dead.heal()
-            dead.release()
-            for one in waiting:
-                assert (await settled(stuck, one))["delivery"] == "delivered"
-        assert len(dead.calls("feedback")) == 20
+            assert (await settled(visitor, answer, timeout_s=3))["delivery"] == "delivered"
+        assert dead.stalled == 16
+        assert waiting.filter(state=State.PENDING).count() == 70
+        dead.heal()
+        dead.release()
+        await eventually(lambda: not waiting.filter(state=State.PENDING).exists())
+        assert len(dead.calls("feedback")) == 70
+
+
+def backlog(agent: Agent, count: int, *, age_s: float = 60) -> QuerySet[Delivery]:
+    """Votes on answers that raia does not know, due for `age_s` already."""
+    with transaction.atomic():
+        widget = make_widget(agent)
+        for _ in range(count):
+            conversation = make_conversation([("visitor", "Hi"), ("agent", "Hello")], widget=widget)
+            conversation.visitor.upstream = {str(agent.pk): {"user": str(uuid4())}}
+            conversation.visitor.save()
+            answer = conversation.messages.get(role="agent")
+            answer.upstream_id = str(uuid4())
+            answer.save()
+            make_feedback(answer, delivery=State.PENDING)
+        waiting = Delivery.objects.filter(agent=agent)
+        waiting.update(next_at=timezone.now() - timedelta(seconds=age_s))
+    return waiting
+
+
+def test_a_row_that_two_have_read_is_claimed_by_one(raia: RaiaSimulator) -> None:
+    row = backlog(raia_agent(raia), 1, age_s=-3600).get()  # so that the server leaves it
+    first, second = (delivery._claim(row, timezone.now()) for _ in range(2))
+    assert first is not None
+    assert second is None
+    delivery.settle(first, Rejected("so that it is not sent later"))
 
 
 async def test_a_newer_vote_does_not_overtake_a_stalled_older_one(
