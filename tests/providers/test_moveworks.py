@@ -11,7 +11,7 @@ from chatwidget.models import Agent, Message, Widget
 from ..cast import make_agent, make_widget
 from ..feedback.conftest import delivery_of, settled
 from ..server import Server
-from ..simulators.faults import Drop, DropAfter, RateLimited, Stall, Status
+from ..simulators.faults import Drop, DropAfter, Fault, Html, RateLimited, Stall, Status
 from ..simulators.moveworks import MoveworksSimulator
 from ..simulators.moveworks_ledger import Failure, Reply, Vote
 from ..visitor import JSON, Visitor
@@ -355,10 +355,13 @@ async def test_a_stream_may_be_odd(
     assert asked(moveworks) == ["Open today?"]
 
 
+@pytest.mark.parametrize(
+    "fault", [Status(500), Status(401), Drop(), Stall(), RateLimited(60), Html(200)], ids=str
+)
 async def test_the_last_read_may_fail_and_the_answer_stands(
-    server: Server, widget: Widget, moveworks: MoveworksSimulator
+    server: Server, widget: Widget, moveworks: MoveworksSimulator, fault: Fault
 ) -> None:
-    moveworks.fail_always("poll", Status(500))
+    moveworks.fail_always("poll", fault)
     answer = await ask(server, widget)
     completed(answer)
     assert not answer["rateable"], "feedback ids are certain in that read only"

@@ -14,7 +14,13 @@ class MoveworksCase(Case):
     """Moveworks under test."""
 
     provider = "moveworks"
-    operations = {"send": "stream", "receive": "stream", "read": "poll", "rate": "feedback"}
+    operations = {
+        "start": "create_conversation",
+        "send": "stream",
+        "receive": "stream",
+        "read": "poll",
+        "rate": "feedback",
+    }
     simulator: MoveworksSimulator
 
     def start(self) -> MoveworksSimulator:
