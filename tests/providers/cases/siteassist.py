@@ -13,7 +13,14 @@ class SiteAssistCase(Case):
     """SiteAssist under test."""
 
     provider = "siteassist"
-    operations = {"send": "send", "receive": "send", "read": "list_messages", "rate": "feedback"}
+    operations = {
+        "user": "init",
+        "start": "start",
+        "send": "send",
+        "receive": "send",
+        "read": "list_messages",
+        "rate": "feedback",
+    }
     simulator: SiteAssistSimulator
 
     def start(self) -> SiteAssistSimulator:
