@@ -103,6 +103,11 @@ def test_a_snapshot_that_goes_on_is_appended_and_one_that_differs_rewrites() -> 
     assert turn.text == "Help"
 
 
+def test_a_snapshot_holds_the_other_half_itself() -> None:
+    turn = new_turn()
+    assert client(turn, [[Text("a\ud83d")], [Snapshot("a\ud83d\ude00b\x00")]]) == "a😀b\ufffd"
+
+
 def test_sources_are_kept_and_shown_with_the_message() -> None:
     turn = new_turn()
     turn.take([Text("a"), Cited((Citation(title="T\x00\ud800", url="https://x"),))])
