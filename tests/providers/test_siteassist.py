@@ -261,11 +261,11 @@ async def test_each_visitor_has_a_name_there_that_nobody_can_guess_or_see(
 async def test_two_first_questions_at_once_are_one_visitor(
     server: Server, widget: Widget, siteassist: SiteAssistSimulator
 ) -> None:
-    siteassist.hold()
+    siteassist.fail_next("init", Stall(), Stall())
     async with Visitor(server.url, widget.key) as visitor:
         here, there = await visitor.conversation(), await visitor.conversation()
         asked = [await visitor.ask(one, "Are you open?") for one in (here, there)]
-        await siteassist.eventually(lambda: len(siteassist.sends) == 2)
+        await siteassist.eventually(lambda: siteassist.stalled == 2)
         siteassist.release()
         async with visitor.socket(here) as socket:
             await socket.final(asked[0]["answer"])
@@ -349,6 +349,7 @@ async def test_a_person_has_the_conversation_once_sending_says_so(
         siteassist.take_over(there)
         answer = await ask_again(visitor, first["conversation"], "A person, please")
         assert (answer["status"], answer["text"]) == ("stopped", "")
+        assert Conversation.objects.get(pk=first["conversation"]).mode == "human"
         async with visitor.socket(first["conversation"]) as socket:
             siteassist.human_says(there, "Robin here, see [this][1].\n\n[1]: https://r.example")
             siteassist.human_says(there, "How can I help?")
@@ -360,7 +361,6 @@ async def test_a_person_has_the_conversation_once_sending_says_so(
             ("human", "Robin here, see [this](<https://r.example>)."),
             ("human", "How can I help?"),
         ]
-        assert Conversation.objects.get(pk=first["conversation"]).mode == "human"
 
 
 @pytest.mark.parametrize("streaming", ["yes", "no"])
