@@ -15,7 +15,7 @@ import pytest
 from chatwidget.connection_test import check_agent
 from chatwidget.models import Message, Widget
 from chatwidget.providers import PROVIDERS, Provider
-from tests.simulators.faults import Drop, DropAfter, Status
+from tests.simulators.faults import Drop, DropAfter, Stall, Status
 
 from ..cast import make_agent, make_widget
 from ..feedback.conftest import settled
@@ -146,6 +146,23 @@ async def test_after_a_crash_nothing_is_sent_twice(case: Case, widget: Widget) -
     else:
         assert (answer["status"], answer["error"]["code"]) == ("failed", "interrupted")
     assert case.questions() == ["How are you?"]
+
+
+async def test_a_crash_while_sending_ends_openly(case: Case, widget: Widget) -> None:
+    """Whether it arrived is not known to us. It did not, so no vendor can have an answer."""
+    case.simulator.fail_next(case.operations["send"], Stall())
+    with Server() as server:
+        async with Visitor(server.url, widget.key) as visitor:
+            here = await visitor.conversation()
+            asked = await visitor.ask(here, "How are you?")
+            await case.simulator.eventually(lambda: case.simulator.stalled)
+            server.kill()
+            server.start()
+            async with visitor.socket(here) as socket:
+                answer = await socket.final(asked["answer"])
+    assert answer["status"] == "failed"
+    assert answer["error"]["code"] in ("interrupted", "agent_unavailable")
+    assert len(case.simulator.calls(case.operations["send"])) == 1
 
 
 def receives(case: Case) -> list[Any]:

@@ -29,7 +29,7 @@ from .reshape import MARK, Reshape, asked_by_us
 from .untrusted import untrusted_server
 
 TEXT = f"Here is an answer with a {MARK}, of **several** words."
-SIDE_BY_SIDE = 6
+SIDE_BY_SIDE = 10
 PATIENCE_S = 1.5
 """How much later than the deadline an ending may be seen: the machine is busy with the others."""
 GROWTH = 20 * 1024 * 1024
