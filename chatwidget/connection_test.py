@@ -292,7 +292,7 @@ def advice(provider: Provider, error: Exception | None) -> str:
 def shown(provider: Provider, exchange: Exchange) -> Shown:
     """Return a call without anything secret in it, short enough to read."""
     call = exchange.call
-    secrets = [value for value in provider.setup.credentials.values() if value]
+    secrets = provider.secrets()
     return Shown(
         request=_redacted(f"{call.method} {provider.base_url}{call.path}", secrets),
         sent=_readable(call.json, secrets),

@@ -19,6 +19,7 @@ from django.utils.safestring import SafeString
 
 from ..erasure import erase_visitor
 from ..models import Conversation, Message, Mode, Role, Visitor, Widget
+from ..providers import PROVIDERS
 from ..site import Card, CardLine, Menu
 from ..templatetags.operator_text import moment
 from .base import LongListAdmin, bounded_count, date_filter, recently
@@ -322,7 +323,9 @@ def as_source(entry: object) -> Source | None:
 def upstream_ids(conversation: Conversation, rows: list[Message]) -> list[tuple[str, str, str]]:
     """Return whose id, its name at the vendor, and the id, for support requests there."""
     visitor = conversation.visitor.upstream.get(str(conversation.agent_id)) or {}
-    found = [("Visitor", str(name), str(value)) for name, value in visitor.items()]
+    provider = PROVIDERS.get(conversation.agent.provider)
+    secret = provider.secret_ids if provider else frozenset()
+    found = [("Visitor", str(k), str(value)) for k, value in visitor.items() if k not in secret]
     found += [("Conversation", str(k), str(value)) for k, value in conversation.upstream.items()]
     for message in rows:
         whose = f"Message {message.position}"

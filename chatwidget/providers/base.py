@@ -224,6 +224,8 @@ class Provider(ABC):
     """Stopping also ends the work at the vendor; otherwise we only stop listening."""
     erases: ClassVar[bool] = False
     """The vendor can be asked to erase a visitor; `erase` does it."""
+    secret_ids: ClassVar[frozenset[str]] = frozenset()
+    """Upstream ids by which anybody could be the visitor: stored, and never shown."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -295,9 +297,13 @@ class Provider(ABC):
         message = error.get("message") if isinstance(error, dict) else error
         if not isinstance(message, str) or not message:
             return ""
-        for secret in self.setup.credentials.values():
-            message = message.replace(secret, "…") if secret else message
+        for secret in self.secrets():
+            message = message.replace(secret, "…")
         return f": {message[:200]}"
+
+    def secrets(self) -> list[str]:
+        """Return what must not be seen of the calls made so far."""
+        return [value for value in self.setup.credentials.values() if value]
 
     def broken(self, what: str) -> Broken:
         """Return the error for an answer outside the vendor's contract."""

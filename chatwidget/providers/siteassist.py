@@ -98,7 +98,7 @@ class SiteAssist(SiteAssistApi):
     def _start(self) -> Steps:
         made: Reply = yield from self.call(Call(method="POST", path="/conversations", step="start"))
         conversation = self.id_of(made.data)
-        yield Learned(conversation={"conversation": conversation, "newest_answer": ""})
+        yield Learned(conversation={"conversation": conversation})
         return conversation
 
     def _ask(self, ask: Ask, conversation: str, *, fresh: bool) -> Steps:

@@ -67,6 +67,8 @@ class SiteAssistApi(Provider):
         ),
     )
 
+    secret_ids = frozenset({"sa_vid"})
+
     sa_vid = ""
     """The visitor's name there. With the key, which is public, it is all that is needed to be this
     visitor: never show it."""
@@ -209,11 +211,8 @@ class SiteAssistApi(Provider):
             retry_after_s = max(float(after), retry_after_s or 0.0)
         return super().error(reply, retry_after_s)
 
-    def vendor_words(self, data: JSON) -> str:
-        words = super().vendor_words(data)
-        for secret in filter(None, (self._token, self.sa_vid)):
-            words = words.replace(secret, "…")
-        return words
+    def secrets(self) -> list[str]:
+        return [*super().secrets(), *filter(None, (self._token, self.sa_vid))]
 
     # --- answers ----------------------------------------------------------------------------------
 

@@ -5,8 +5,13 @@ from typing import Any
 
 import pytest
 
+from chatwidget.admin.conversations import upstream_ids
+from chatwidget.connection_test import check_agent
+from chatwidget.events import Learned
 from chatwidget.models import Agent, Conversation, Message, Widget
 from chatwidget.models import Visitor as VisitorRow
+from chatwidget.providers.base import Ask, Setup
+from chatwidget.providers.siteassist import SiteAssist
 
 from ..cast import make_agent, make_widget
 from ..feedback.conftest import delivery_of, settled
@@ -16,6 +21,7 @@ from ..simulators.faults import DropAfter, Html, Stall, Status
 from ..simulators.siteassist import DOCUMENT, Refused, SiteAssistSimulator
 from ..simulators.siteassist_project import Answer, Failure
 from ..visitor import JSON, Socket, Visitor
+from ..waiting import eventually
 from .cases.siteassist import SiteAssistCase
 
 
@@ -72,6 +78,11 @@ def failure(answer: JSON) -> tuple[str, str]:
     """The visitor's code and the operator's words."""
     assert answer["status"] == "failed", answer
     return answer["error"]["code"], row(answer).problem
+
+
+async def marked(agent: Agent, words: str) -> None:
+    """Wait until the operator sees these words beside the agent; they come after the answer."""
+    await eventually(lambda: Agent.objects.get(pk=agent.pk).problem == words)
 
 
 # --- a turn ---------------------------------------------------------------------------------------
@@ -250,27 +261,38 @@ async def test_each_visitor_has_a_name_there_that_nobody_can_guess_or_see(
         first = await one.ask_and_wait("Are you open?")
         await one.ask_and_wait("Again, elsewhere?")
         await other.ask_and_wait("Are you open?")
-        seen = [await one.messages(first["conversation"]), await one.enter()]
+        seen: list[object] = [await one.messages(first["conversation"]), await one.enter()]
     mine, others = siteassist.visitors
     assert VisitorRow.objects.get(pk=one.id).upstream[str(widget.agent_id)] == {"sa_vid": mine}
     assert len(mine) == len(others) == 32
     assert one.id not in mine
+    here = Conversation.objects.get(pk=first["conversation"])
+    seen += upstream_ids(here, list(here.messages.all()))
+    assert ("Conversation", "conversation", here.upstream["conversation"]) in seen
     assert mine not in str(seen) + server.log()
 
 
-async def test_two_first_questions_at_once_are_one_visitor(
-    server: Server, widget: Widget, siteassist: SiteAssistSimulator
+def test_two_first_questions_at_once_are_one_visitor() -> None:
+    def named(visitor: str, key: str = "pk_1") -> str:
+        adapter = SiteAssist(Setup(credentials={"publishable_key": key}))
+        learned = next(adapter.answer(Ask(visitor=visitor, conversation="c", text="Hello?")))
+        assert isinstance(learned, Learned)
+        return learned.visitor["sa_vid"]
+
+    assert named("one") == named("one")
+    assert len({named("one"), named("other"), named("one", "pk_2")}) == 3
+
+
+async def test_the_connection_test_shows_neither_token_nor_visitor(
+    agent: Agent, siteassist: SiteAssistSimulator
 ) -> None:
-    siteassist.fail_next("init", Stall(), Stall())
-    async with Visitor(server.url, widget.key) as visitor:
-        here, there = await visitor.conversation(), await visitor.conversation()
-        asked = [await visitor.ask(one, "Are you open?") for one in (here, there)]
-        await siteassist.eventually(lambda: siteassist.stalled == 2)
-        siteassist.release()
-        async with visitor.socket(here) as socket:
-            await socket.final(asked[0]["answer"])
-        assert (await ask_again(visitor, here))["status"] == "completed"
-    assert len(siteassist.visitors) == 1
+    steps = await check_agent(agent, rate=True)
+    assert [one.outcome for one in steps] == ["passed"] * 6
+    [sa_vid] = siteassist.visitors
+    token = siteassist.calls("send")[0].headers["Authorization"].removeprefix("Bearer ")
+    for secret in (sa_vid, token, siteassist.key):
+        assert secret not in str(steps)
+    assert siteassist.messages[-1].feedback == "like"
 
 
 async def test_a_token_that_lapses_in_mid_conversation_is_renewed_once(
@@ -304,8 +326,7 @@ async def test_a_revoked_key_is_told_to_the_operator_and_is_not_in_the_words(
     assert code == "agent_misconfigured"
     assert "SiteAssist refuses the key (HTTP 401): no project has the key …" in words
     assert old not in words + server.log()
-    agent.refresh_from_db()
-    assert agent.problem == words
+    await marked(agent, words)
 
 
 async def test_a_key_bound_to_websites_is_used_in_the_name_of_one(
@@ -634,8 +655,7 @@ async def test_a_plan_that_lacks_something_is_told_to_the_operator(
     assert code == "agent_misconfigured"
     assert "not part of this plan" in words
     assert "it has free, it needs pro, for advanced_ai_models" in words
-    agent.refresh_from_db()
-    assert agent.problem == words
+    await marked(agent, words)
     assert len(siteassist.calls("send")) == 1
 
 
