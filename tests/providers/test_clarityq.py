@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from chatwidget.models import Agent, Message, Widget
+from chatwidget.providers.base import Ask, Call, Known, Pause, Reply, Setup
 from chatwidget.providers.clarityq import ClarityQ
 
 from ..cast import make_agent, make_widget
@@ -119,29 +121,19 @@ async def test_an_error_of_the_agent_fails_the_answer(
     assert clarityq.calls("answer") == []
 
 
-async def test_looks_slow_down(
-    server: Server, widget: Widget, agent: Agent, clarityq: ClarityQSimulator
-) -> None:
-    set_options(agent, poll_s=0.1, poll_slow_after_s=0.3, poll_slow_s=0.5)
-    clarityq.hold()
-    async with Visitor(server.url, widget.key) as visitor:
-        conversation = await visitor.conversation()
-        asked = await visitor.ask(conversation, "How much?")
-        await clarityq.eventually(lambda: len(clarityq.calls("status")) == 5)
-        await visitor.call("POST", f"/messages/{asked['answer']['id']}/stop", expect=202)
-    [upstream] = clarityq.conversations.values()
-    waits = [later - one for one, later in zip(upstream.looks, upstream.looks[1:], strict=False)]
-    assert all(0.09 < wait < 0.4 for wait in waits[:2]), waits
-    assert all(wait > 0.45 for wait in waits[2:]), waits
-
-
-def test_the_pace_is_two_seconds_then_five_for_five_minutes() -> None:
-    fields = [*ClarityQ.own_options(), *ClarityQ.deadlines()]
-    defaults = {field.name: field.default for field in fields}
-    assert defaults["poll_s"] == 2
-    assert defaults["poll_slow_after_s"] == 30
-    assert defaults["poll_slow_s"] == 5
-    assert defaults["total_s"] == 300
+def test_looks_are_two_seconds_apart_then_five_for_five_minutes() -> None:
+    product = str(uuid4())
+    provider = ClarityQ(Setup(options={"product_id": product}))
+    known = Known(answer={"conversation": str(uuid4())})
+    flow = provider.answer(Ask(visitor="", conversation="", text="How much?", known=known))
+    waits: list[float] = []
+    step = next(flow)
+    while len(waits) < 20:
+        if isinstance(step, Pause):
+            waits.append(step.seconds)
+        step = flow.send(Reply(200, {"status": "IN_PROGRESS"}) if isinstance(step, Call) else None)
+    assert waits == [2.0] * 15 + [5.0] * 5
+    assert provider.number("total_s") == 300
 
 
 async def test_a_passing_failure_while_waiting_is_waited_out(
