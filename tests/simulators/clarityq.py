@@ -130,7 +130,6 @@ class ClarityQSimulator(ClarityQProduct):
         }
 
     def on_status(self, received: Received, conversation: Conversation) -> JSON:
-        conversation.looks.append(received.at)
         return {"status": conversation.status}
 
     def on_answer(self, received: Received, conversation: Conversation) -> JSON:

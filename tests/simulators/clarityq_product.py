@@ -68,8 +68,6 @@ class Conversation:
     comment: str | None = None
     rated: int = 0
     """How often the record was replaced."""
-    looks: list[float] = field(default_factory=list)
-    """When its status was asked for, by `time.monotonic()`."""
     id: str = field(default_factory=lambda: str(uuid4()))
 
     def feedback_json(self) -> JSON:
