@@ -187,12 +187,18 @@ class MoveworksAPI(Provider):
                     f"to the key's user{words}",
                     **where,
                 )
-            case 404 if self.doing in ("authenticate", "start"):
-                path = self.option("token_path") if self.doing == "authenticate" else self.path()
+            case 404 if self.doing == "authenticate":
                 return Misconfigured(
-                    f"Moveworks has nothing at {self.base_url}{path}: check the data centre in "
-                    "the base URL (only the host), the API version, and that the Conversations "
-                    f"API is enabled for the organisation{words}",
+                    f"Moveworks gives no tokens at {self.base_url}{self.option('token_path')}: "
+                    "check the base URL (only the host) and the option Path of the token "
+                    f"(token_path){words}",
+                    **where,
+                )
+            case 404 if self.doing == "start":
+                return Misconfigured(
+                    f"Moveworks has nothing at {self.base_url}{self.path()}: check the data "
+                    "centre in the base URL (only the host), the API version, and that the "
+                    f"Conversations API is enabled for the organisation{words}",
                     **where,
                 )
             case 404:

@@ -588,6 +588,17 @@ async def test_a_wrong_secret_is_told_as_such(
     assert "no-such-secret" not in words
 
 
+async def test_a_wrong_path_of_the_token_names_the_option(
+    server: Server, widget: Widget, agent: Agent, moveworks: MoveworksSimulator
+) -> None:
+    with_client(agent, moveworks)
+    for path in ("oauth/v1/token", "/oauth/v2/token"):
+        set_options(agent, token_path=path)
+        moveworks.fail_always("unknown", Status(404))
+        code, words = failure(await ask(server, widget))
+        assert (code, "(token_path)" in words) == ("agent_misconfigured", True)
+
+
 async def test_without_any_credential_nothing_is_asked(
     server: Server, widget: Widget, agent: Agent, moveworks: MoveworksSimulator
 ) -> None:
