@@ -263,7 +263,7 @@ def advice(provider: Provider, error: Exception | None) -> str:
     status = error.status if isinstance(error, ProviderError) else None
     keys = " and ".join(one.label.lower() for one in provider.credential_fields) or "key"
     match error:
-        case Misconfigured() if status in (401, 403):
+        case Misconfigured() if status in (401, 403) and "refuses the key" in str(error):
             return f"Copy the {keys} again from {provider.label} and save the agent."
         case Misconfigured() if status is not None and 300 <= status < 400:
             return "Use the address it redirects to as the base URL."

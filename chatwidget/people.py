@@ -122,8 +122,9 @@ async def _look(conversation: Conversation, running: process.Process) -> None:
 
 def _put_off(conversation: Conversation) -> None:
     """A look failed: the next one waits as for somebody asleep, whoever has the conversation."""
+    now = timezone.now()
     pause = timedelta(seconds=settings.HUMAN_POLL_S * SLOW)
-    _move(conversation, timezone.now() + pause)
+    _move(conversation, now + pause if next_look(conversation, now) else None)
 
 
 def _note(
