@@ -1,12 +1,15 @@
 """Every refusal is a problem document with a stable code, and tells nothing of other visitors."""
 
 import uuid
+from io import BytesIO
 from typing import Any
 
 import httpx
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
+from chatwidget.bounded import BoundedRequest
 from chatwidget.models import VisitorToken
 
 from ..server import Server
@@ -150,6 +153,22 @@ async def test_a_body_over_64_kib_is_413(ann: CheckedVisitor, declared: bool) ->
         answer = await ann.http.request(method, path, content=body, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (413, "payload_too_large")
         body = b" " * (65 * 1024)
+
+
+async def test_an_address_cannot_hide_behind_a_header(ann: CheckedVisitor) -> None:
+    """Daphne takes its root path from the client; the bound on bodies goes by the path."""
+    ann.http.event_hooks = {}  # what is not below /api/ is not in the document
+    headers = {"Daphne-Root-Path": "/x"}
+    answer = await ann.http.get(f"{ann.base}/x/api/v1/conversations", headers=headers)
+    assert answer.status_code == 404
+
+
+def test_no_more_of_a_body_is_kept_than_it_takes_to_refuse_it() -> None:
+    request = BoundedRequest.__new__(BoundedRequest)
+    request.content = BytesIO()
+    for _ in range(100):
+        request.handleContentChunk(b"x" * 65_536)
+    assert len(request.content.getvalue()) == settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1
 
 
 async def test_64_kib_are_read(ann: CheckedVisitor) -> None:

@@ -176,6 +176,7 @@ def test_every_interleaving_ends_with_exactly_the_servers_text(
             text, seq = text + frame["text"], frame["seq"]
         else:
             message = frame["messages"][0] if frame["type"] == "ready" else frame["message"]
+            assert frame["type"] == "ready" or message["seq"] >= seq, "nothing is taken back"
             text, seq, status = message["text"], message["seq"], message["status"]
     assert world.final is not None
     assert (text, seq, status) == (world.final["text"], world.final["seq"], "completed")
