@@ -33,8 +33,13 @@ def server(database: None) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def limited(database: None) -> Iterator[Server]:
-    """The same with its limits on, behind a proxy that names each visitor's address."""
-    with Server(RATE_LIMITS="on", TRUSTED_PROXIES="1", HELLO_S="0.3") as running:
+    """The same with its limits on, behind a proxy that names each visitor's address.
+
+    Without background work: tests that count what one process does share the database with it.
+    """
+    with Server(
+        RATE_LIMITS="on", TRUSTED_PROXIES="1", HELLO_S="0.3", EMBEDDED_WORKER="false"
+    ) as running:
         yield running
         assert "Traceback" not in running.log(), running.log()
 

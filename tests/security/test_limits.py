@@ -60,7 +60,7 @@ async def test_a_hundred_parallel_sends_let_thirty_pass(limited: Server) -> None
 
 async def test_two_processes_share_the_limit(limited: Server) -> None:
     widget = fast_widget()
-    with Server(RATE_LIMITS="on", TRUSTED_PROXIES="1") as second:
+    with Server(RATE_LIMITS="on", TRUSTED_PROXIES="1", EMBEDDED_WORKER="false") as second:
         visitor = Visitor(limited.url, widget.key)
         visitor.http.headers["X-Forwarded-For"] = new_address()
         async with visitor:
