@@ -169,6 +169,11 @@ class MessageChanged:
     version: str
     body: Mapping[str, object]
 
+    @property
+    def about(self) -> str:
+        """The id of what has changed."""
+        return self.message
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationChanged:
@@ -177,5 +182,12 @@ class ConversationChanged:
     conversation: str
     body: Mapping[str, object]
 
+    @property
+    def about(self) -> str:
+        """The id of what has changed."""
+        return self.conversation
 
-Frame = Delta | MessageChanged | ConversationChanged
+
+Stored = MessageChanged | ConversationChanged
+"""What can be read from the database again."""
+Frame = Delta | Stored

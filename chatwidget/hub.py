@@ -10,16 +10,16 @@ Everything here runs on the event loop, and nothing here waits for a socket.
 import asyncio
 import json
 import logging
+import time
 import uuid
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Protocol, assert_never
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.utils import timezone
 
-from .events import ConversationChanged, Delta, Frame, MessageChanged
+from .events import ConversationChanged, Delta, Frame, MessageChanged, Stored
 from .models import OPEN, Conversation, Message
 from .serializers import conversation_frame, message_frame
 from .store import Store
@@ -77,8 +77,8 @@ class Hub:
         self._store = store
         self._listeners: defaultdict[str, set[Listener]] = defaultdict(set)
         self._turns: dict[str, Turn] = {}
-        self._told: OrderedDict[str, str] = OrderedDict()
-        """The newest version of each message that its listeners here have been told."""
+        self._told: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        """What listeners here were told last of a message or conversation: its version, when."""
         self._swept_until = timezone.now()
         self._layer = get_channel_layer()
         self._shared = not isinstance(self._layer, InMemoryChannelLayer)
@@ -144,7 +144,7 @@ class Hub:
         """Tell the visitor's sockets here, and wake the processes that have others."""
         listeners = tuple(self._listeners.get(visitor, ()))
         for frame in frames:
-            if isinstance(frame, MessageChanged):
+            if not isinstance(frame, Delta):
                 self._remember(frame)
             if listeners:
                 text = encode(frame)
@@ -172,19 +172,25 @@ class Hub:
             for listener in tuple(listeners):
                 listener.send_away()
 
-    def _remember(self, frame: MessageChanged) -> None:
-        self._told[frame.message] = frame.version
-        self._told.move_to_end(frame.message)
+    def _remember(self, frame: Stored) -> None:
+        version = frame.version if isinstance(frame, MessageChanged) else ""
+        self._told[frame.about] = version, time.monotonic()
+        self._told.move_to_end(frame.about)
         if len(self._told) > REMEMBERED:
             self._told.popitem(last=False)
 
-    def _is_news(self, frame: Frame) -> bool:
+    def _told_since(self, about: str, read_at: float) -> bool:
+        """Whether something was told of it while it was being read: what was read may be older."""
+        return about in self._told and self._told[about][1] >= read_at
+
+    def _is_news(self, frame: Stored) -> bool:
         """Whether a frame read from the database says what the listeners here do not know."""
-        if not isinstance(frame, MessageChanged):
+        if isinstance(frame, ConversationChanged):
             return True
         if frame.message in self._turns:
             return False
-        return frame.body["status"] in OPEN or self._told.get(frame.message) != frame.version
+        version, _ = self._told.get(frame.message, ("", 0))
+        return frame.body["status"] in OPEN or version != frame.version
 
     # --- what other processes did -----------------------------------------------------------------
 
@@ -199,14 +205,14 @@ class Hub:
     async def _sweep(self) -> None:
         since, self._swept_until = self._swept_until, timezone.now()
         if self._listeners:
-            visitors = list(self._listeners)
-            news = await self._store.read(changes, visitors, since - OVERLAP)
-            self._tell(news)
+            visitors, read_at = list(self._listeners), time.monotonic()
+            for visitor, frame in await self._store.read(changes, visitors, since - OVERLAP):
+                if not self._told_since(frame.about, read_at):  # else the next sweep sees it
+                    self._tell(visitor, frame)
 
-    def _tell(self, news: Iterable[tuple[str, Frame]]) -> None:
-        for visitor, frame in news:
-            if self._is_news(frame):
-                self.publish(visitor, frame, ring=False)
+    def _tell(self, visitor: str, frame: Stored) -> None:
+        if self._is_news(frame):
+            self.publish(visitor, frame, ring=False)
 
     async def _hear_always(self) -> None:
         while True:
@@ -235,8 +241,13 @@ class Hub:
                 continue
             self._background(self._read_news(bell["visitor"], bell["about"]))
 
-    async def _read_news(self, visitor: str, message: str) -> None:
-        self._tell(await self._store.read(news_of, visitor, message))
+    async def _read_news(self, visitor: str, about: str) -> None:
+        read_at, news = 0.0, None
+        while news is None or self._told_since(about, read_at):
+            read_at = time.monotonic()
+            news = await self._store.read(news_of, visitor, about)
+        for frame in news:
+            self._tell(visitor, frame)
 
     async def _join(self, visitor: str) -> None:
         if self._channel:
@@ -262,7 +273,7 @@ class Hub:
             log.warning("a wake-up was lost: %s", error)
 
 
-def changes(visitors: list[str], since: datetime) -> list[tuple[str, Frame]]:
+def changes(visitors: list[str], since: datetime) -> list[tuple[str, Stored]]:
     """Read what changed in these visitors' conversations: (visitor, frame), oldest first."""
     conversations = Conversation.objects.filter(visitor_id__in=visitors, changed_at__gte=since)
     by_id = {conversation.pk: conversation for conversation in conversations}
@@ -271,7 +282,7 @@ def changes(visitors: list[str], since: datetime) -> list[tuple[str, Frame]]:
         .filter(conversation_id__in=by_id, changed_at__gte=since)
         .order_by("conversation", "position")
     )
-    news: list[tuple[str, Frame]] = [
+    news: list[tuple[str, Stored]] = [
         (str(by_id[message.conversation_id].visitor_id), message_frame(message))
         for message in messages
     ]
@@ -279,10 +290,10 @@ def changes(visitors: list[str], since: datetime) -> list[tuple[str, Frame]]:
     return news
 
 
-def news_of(visitor: str, about: str) -> list[tuple[str, Frame]]:
+def news_of(visitor: str, about: str) -> list[Stored]:
     """Read one message, or one conversation, of this visitor."""
     message = Message.objects.to_show().filter(pk=about).first()
     if message and str(message.conversation.visitor_id) == visitor:
-        return [(visitor, message_frame(message))]
+        return [message_frame(message)]
     conversation = Conversation.objects.filter(pk=about, visitor_id=visitor).first()
-    return [(visitor, conversation_frame(conversation))] if conversation else []
+    return [conversation_frame(conversation)] if conversation else []
