@@ -95,8 +95,10 @@ async def stop() -> None:
     """End what `start` started."""
     global _process
     if _process is not None:
-        ending, _process = _process, None
-        await ending.stop()
+        try:
+            await _process.stop()  # its jobs need it until they have stopped
+        finally:
+            _process = None
 
 
 async def drain() -> None:
