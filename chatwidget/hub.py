@@ -114,15 +114,6 @@ class Hub:
             if self._shared:
                 self._background(self._leave(visitor))
 
-    def watched(self, visitor: str) -> bool:
-        """Whether the visitor has a socket in this process."""
-        return visitor in self._listeners
-
-    @property
-    def sockets(self) -> int:
-        """How many sockets are attached here."""
-        return sum(map(len, self._listeners.values()))
-
     # --- answers ----------------------------------------------------------------------------------
 
     def open(self, turn: Turn) -> None:

@@ -103,11 +103,6 @@ class Runner:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._saver.cancel()
 
-    @property
-    def count(self) -> int:
-        """How many turns run here."""
-        return len(self._tasks)
-
     # --- one turn ---------------------------------------------------------------------------------
 
     async def _run(self, answer: uuid.UUID) -> None:
