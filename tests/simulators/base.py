@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import time
 from collections import defaultdict, deque
@@ -127,16 +128,17 @@ class Simulator:
         runner = web.AppRunner(
             app, handler_cancellation=True, access_log=None, shutdown_timeout=0.01
         )
+        await runner.setup()
         try:
-            await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", self.port, backlog=1024).start()
-            self.port = runner.addresses[0][1]
-            started.set_result(None)
-            await self._stopping.wait()
+            listening = socket.create_server(("127.0.0.1", self.port), backlog=1024)
         except OSError as error:
             started.set_exception(error)
-        finally:
-            await runner.cleanup()
+            return
+        await web.SockSite(runner, listening, backlog=1024).start()
+        self.port = listening.getsockname()[1]
+        started.set_result(None)
+        await self._stopping.wait()
+        await _close(runner, listening)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         received = await self._receive(request)
@@ -268,3 +270,21 @@ class Simulator:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+async def _close(runner: web.AppRunner, listening: socket.socket) -> None:
+    """Stop serving and leave no connection behind.
+
+    asyncio forgets a connection that it is just accepting when its server closes, and waits
+    forever to close one whose peer does not read.
+    """
+    asyncio.get_running_loop().remove_reader(listening.fileno())
+    for _ in range(3):  # an accepted connection is a transport two turns of the loop later
+        await asyncio.sleep(0)
+    server = runner.server
+    assert server is not None, "it was set up"
+    transports = [one.transport for one in server.connections]
+    await runner.cleanup()
+    for transport in transports:
+        if transport is not None:
+            transport.abort()
