@@ -8,7 +8,7 @@ STAMPS := .stamps
 TESTS ?= tests
 WORKERS ?= 2
 
-.PHONY: run test test-long check format lock wheel clean
+.PHONY: run test test-long benchmark check format lock wheel clean
 
 run: $(STAMPS)/run static/chatwidget/widget.js
 	@PROVIDER_ALLOW_PRIVATE=true exec $(VENV)/python manage.py serve --demo --port $(PORT)
@@ -19,6 +19,10 @@ test: $(STAMPS)/dev $(STAMPS)/frontend static/chatwidget/widget.js $(STAMPS)/chr
 
 test-long: $(STAMPS)/dev $(STAMPS)/frontend static/chatwidget/widget.js $(STAMPS)/chromium
 	$(VENV)/python -m pytest -m long --timeout 7200 -p no:randomly $(TESTS)
+
+# Side by side with its peers; ARGUMENTS="--help" tells what can be chosen.
+benchmark: $(STAMPS)/benchmarks
+	@.venv-benchmarks/bin/python -m benchmarks $(ARGUMENTS)
 
 check: $(STAMPS)/dev $(STAMPS)/frontend
 	$(VENV)/ruff format --check .
@@ -47,6 +51,11 @@ $(STAMPS)/dev: requirements-dev.txt | $(STAMPS)/venv
 	$(VENV)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@ $(STAMPS)/run
 
+$(STAMPS)/benchmarks: benchmarks/requirements.txt
+	test -d .venv-benchmarks || $(PYTHON) -m venv .venv-benchmarks
+	.venv-benchmarks/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.txt
+	@mkdir -p $(STAMPS) && touch $@
+
 $(STAMPS)/frontend: frontend/package-lock.json
 	cd frontend && npm ci --silent
 	@mkdir -p $(STAMPS) && touch $@
@@ -68,9 +77,10 @@ LOCK := uv pip compile pyproject.toml --all-extras --universal --python-version 
 lock:
 	$(LOCK) -o requirements.txt
 	$(LOCK) --group dev -c requirements.txt -o requirements-dev.txt
+	$(LOCK) --group benchmarks -c requirements.txt -o benchmarks/requirements.txt
 
 wheel: $(STAMPS)/dev static/chatwidget/widget.js
 	$(VENV)/python -m build --no-isolation --wheel
 
 clean:
-	rm -rf .venv .stamps .staticfiles dist static/chatwidget frontend/node_modules
+	rm -rf .venv .venv-benchmarks .stamps .staticfiles dist static/chatwidget frontend/node_modules
