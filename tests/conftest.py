@@ -9,9 +9,18 @@ from django.core.management import call_command
 from chatwidget.models import Conversation
 
 from .environment import DATA_DIR
+from .reliability.report import summary_lines
 from .server import Server
 from .simulators.openai import OpenAISimulator
 from .simulators.raia import RaiaSimulator
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the reliability tests found, also when they passed."""
+    if lines := summary_lines(terminalreporter.stats):
+        terminalreporter.section("reliability")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session", autouse=True)

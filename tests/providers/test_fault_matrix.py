@@ -10,7 +10,6 @@ import asyncio
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -22,6 +21,7 @@ from tests.simulators.faults import Fault
 from ..cast import make_agent, make_widget
 from ..server import Server
 from ..visitor import Visitor
+from ..vitals import Vitals
 from . import reshape
 from .cases import CASES, Case
 from .fault_matrix import DEADLINES, NOT_A_STREAM, OTHER_TEXT, Cell, cells
@@ -49,25 +49,6 @@ class Outcome:
     """How often it was sent, received or not."""
     met: bool
     violations: list[str]
-
-
-class Memory:
-    """The resident size of a process, and its peak since `start`."""
-
-    def __init__(self, pid: int) -> None:
-        self._folder = Path(f"/proc/{pid}")
-        self._before = 0
-
-    def start(self) -> None:
-        (self._folder / "clear_refs").write_text("5")  # forget the old peak
-        self._before = self._read("VmRSS")
-
-    def grown(self) -> int:
-        return self._read("VmHWM") - self._before
-
-    def _read(self, name: str) -> int:
-        lines = (self._folder / "status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
 async def run(server: Server, cell: Cell) -> Outcome:
@@ -187,11 +168,12 @@ def test_a_fault_ends_as_documented(outcomes: Outcomes, cell: Cell) -> None:
 
 @pytest.mark.parametrize("cell", HEAVY, ids=str)
 def test_what_would_fill_memory_does_not(server: Server, cell: Cell) -> None:
-    memory = Memory(server.pid)
-    memory.start()
+    vitals = Vitals(server.pid)
+    vitals.forget_peak()
+    before = vitals.resident
     outcome = asyncio.run(run(server, cell))
     check(cell, outcome)
-    assert memory.grown() < GROWTH
+    assert vitals.peak - before < GROWTH
 
 
 def test_what_cannot_occur_has_a_reason() -> None:

@@ -1,0 +1,36 @@
+"""What the reliability tests share: each reports what it found."""
+
+from collections.abc import Callable, Generator, Iterator
+
+import pytest
+
+from .report import Report
+
+passed = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember how the test itself went, for its report."""
+    report = yield
+    if report.when == "call":
+        item.stash[passed] = report.passed
+    return report
+
+
+@pytest.fixture
+def report(
+    request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> Iterator[Report]:
+    """The report of this test: named after it, its title the docstring's first line."""
+    test = request.node
+    parts = [test.originalname.removeprefix("test_").replace("_", "-")]
+    if hasattr(test, "callspec"):
+        parts += [one for one in test.callspec._idlist if one not in ("gate", "full")]
+    title = (test.obj.__doc__ or parts[0]).splitlines()[0]
+    keep = test.get_closest_marker("long") is not None
+    report = Report("-".join(parts), title, keep=keep)
+    yield report
+    report.end(test.stash.get(passed, False), record_property)
