@@ -24,7 +24,13 @@ from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
 from chatwidget import claims, health, metrics, process
-from chatwidget.errors import ChatWidgetError, ProviderError, TimedOut, Unsupported
+from chatwidget.errors import (
+    ChatWidgetError,
+    Misconfigured,
+    ProviderError,
+    TimedOut,
+    Unsupported,
+)
 from chatwidget.events import MessageChanged
 from chatwidget.lanes import Room
 from chatwidget.models import Agent, Conversation, Message
@@ -203,6 +209,10 @@ async def _send(due: Due) -> None:
         running.lanes.rest(JOB, due.agent.pk, wait)
     outcome = "delivered" if error is None else type(error).__name__.lower()
     metrics.deliveries.labels(due.agent.provider, outcome).inc()
+    refused = isinstance(error, Misconfigured)
+    if refused or (due.agent.problem and error is None):
+        # The key is one, however many votes it is refused for: the agent says so once.
+        await running.store.write(claims.note_problem, due.agent, str(error) if refused else "")
     frame = await running.store.write(settle, due, error)
     if frame:
         running.hub.publish(due.visitor, frame)

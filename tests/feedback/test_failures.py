@@ -84,6 +84,26 @@ async def test_a_refusal_parks_the_vote_until_it_is_sent_again(
         assert (await settled(visitor, answer))["delivery"] == "delivered"
 
 
+@pytest.mark.parametrize("status", [401, 402, 403])
+async def test_a_refused_key_marks_the_agent_once_until_a_vote_arrives(
+    server: Server, widget: Widget, raia: RaiaSimulator, status: int
+) -> None:
+    async with Visitor(server.url, widget.key) as visitor:
+        answers = [await visitor.ask_and_wait(text) for text in ("Hello", "Hello again")]
+        raia.fail_always("feedback", Status(status, {"status": status, "message": "no"}))
+        marks = []
+        for answer in answers:
+            await visitor.vote(answer, vote="up")
+            assert (await settled(visitor, answer))["delivery"] == "failed"
+            marks.append(Agent.objects.values_list("problem", "problem_at").get(pk=widget.agent_id))
+        assert str(status) in marks[0][0]
+        assert marks[0] == marks[1]
+        raia.heal()
+        delivery.resend(Delivery.objects.filter(feedback__message=answers[0]["id"]))
+        assert (await settled(visitor, answers[0]))["delivery"] == "delivered"
+    assert Agent.objects.get(pk=widget.agent_id).problem == ""
+
+
 async def test_votes_wait_for_a_vendor_that_is_down(
     server: Server, widget: Widget, raia: RaiaSimulator
 ) -> None:
