@@ -18,15 +18,43 @@ CONTEXT = ssl.create_default_context()
 """Unused on loopback, but made anew for each client it would take most of a test's time."""
 
 
-class Socket:
-    """One tab: keeps the messages as the protocol says, and remembers what came."""
+class Screen:
+    """What a tab shows: messages and conversations, kept as the protocol says."""
 
-    def __init__(self, connection: websockets.ClientConnection, token: str) -> None:
-        self.connection, self.token = connection, token
+    def __init__(self) -> None:
         self.messages: dict[str, JSON] = {}
         self.conversations: dict[str, JSON] = {}
-        self.frames: list[JSON] = []
         self.gaps = 0
+
+    def show(self, frame: JSON) -> None:
+        """Apply one frame. A delta that does not follow counts as a gap."""
+        match frame["type"]:
+            case "ready":
+                self.messages |= {one["id"]: dict(one) for one in frame["messages"]}
+            case "message":
+                self.messages[frame["message"]["id"]] = dict(frame["message"])
+            case "conversation":
+                self.conversations[frame["conversation"]["id"]] = frame["conversation"]
+            case "delta":
+                self._append(frame)
+
+    def _append(self, frame: JSON) -> None:
+        message = self.messages.get(frame["message_id"])
+        if message is None or frame["seq"] > message["seq"] + 1:
+            self.gaps += 1
+        elif frame["seq"] == message["seq"] + 1:
+            message["text"] += frame["text"]
+            message["seq"] = frame["seq"]
+            message["status"] = "streaming"
+
+
+class Socket(Screen):
+    """One tab: its connection, its screen, and all frames that came."""
+
+    def __init__(self, connection: websockets.ClientConnection, token: str) -> None:
+        super().__init__()
+        self.connection, self.token = connection, token
+        self.frames: list[JSON] = []
 
     async def send(self, frame: JSON | str) -> None:
         await self.connection.send(frame if isinstance(frame, str) else json.dumps(frame))
@@ -43,25 +71,8 @@ class Socket:
         """Receive one frame and apply it."""
         frame: JSON = json.loads(await self.connection.recv())
         self.frames.append(frame)
-        match frame["type"]:
-            case "ready":
-                self.messages |= {one["id"]: dict(one) for one in frame["messages"]}
-            case "message":
-                self.messages[frame["message"]["id"]] = dict(frame["message"])
-            case "conversation":
-                self.conversations[frame["conversation"]["id"]] = frame["conversation"]
-            case "delta":
-                self._append(frame)
+        self.show(frame)
         return frame
-
-    def _append(self, frame: JSON) -> None:
-        message = self.messages.get(frame["message_id"])
-        if message is None or frame["seq"] > message["seq"] + 1:
-            self.gaps += 1
-        elif frame["seq"] == message["seq"] + 1:
-            message["text"] += frame["text"]
-            message["seq"] = frame["seq"]
-            message["status"] = "streaming"
 
     async def until(self, found: Callable[[JSON], bool], *, timeout_s: float = DEADLINE_S) -> JSON:
         """Receive frames until one fits; that one is returned."""
