@@ -14,7 +14,7 @@ django_app = get_asgi_application()
 from channels.routing import URLRouter
 from django.conf import settings
 
-from . import checks, process
+from . import checks, logs, process
 from .middleware import POLICY
 from .problems import MEDIA_TYPE, document
 from .routing import websocket_urlpatterns
@@ -28,7 +28,7 @@ sockets = URLRouter(websocket_urlpatterns)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve one connection. daphne has no lifespan events, so the first one starts the process."""
+    """Serve one connection. daphne has no lifespan, so the first connection starts the process."""
     if not process.is_draining():
         process.start()
     # Daphne takes it from a client's header; a path of ours could hide behind it.
@@ -36,12 +36,37 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     match scope["type"]:
         case "http":
             with process.requests:
-                await _http(scope, receive, send)
-        case "websocket" if scope["path"] == "/ws/v1/" and not process.is_draining():
+                await _http(scope, receive, _named(scope, send))
+        case "websocket" if scope["path"] == "/ws/v1/":
+            logs.begin_request()
             await sockets(scope, receive, send)
         case "websocket":
             await receive()
-            await send({"type": "websocket.close", "code": 4503})
+            await send({"type": "websocket.close"})
+        case "lifespan":
+            await _live(receive, send)
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """Start and end with the server, where it says so."""
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await process.drain()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def _named(scope: Scope, send: Send) -> Send:
+    """Give the request an id for the log, a trusted proxy's own if it has one, and answer with it."""
+    given = dict(scope["headers"]).get(b"x-request-id", b"") if settings.TRUSTED_PROXIES else b""
+    name = logs.begin_request(given.decode("latin-1")).encode()
+
+    async def named(event: Mapping[str, Any]) -> None:
+        if event["type"] == "http.response.start":
+            event = {**event, "headers": [*event["headers"], (b"x-request-id", name)]}
+        await send(event)
+
+    return named
 
 
 async def _http(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,18 +1,36 @@
-"""Daphne's HTTP request and WebSocket, with bounds on what comes in.
+"""Daphne's HTTP request and WebSocket, with bounds on what comes in and on what waits to go out.
 
 Twisted collects a whole body, on disk if need be, before any of our code runs: without the bound,
 anybody could fill the disk. What is kept is one byte more than the largest body that some view
 takes, so that whoever reads it sees that it is too large and says so.
+
+Towards a browser daphne writes whatever it is given into memory. Here sending waits while the
+browser does not read, as ASGI means it and other servers do; who sends may then count what waits.
 """
 
+import asyncio
 from typing import Any
 
 from daphne.http_protocol import WebRequest
+from daphne.server import Server
 from daphne.ws_protocol import WebSocketProtocol
 from django.conf import settings
 
+CLOSE_S = 3.0
+"""A browser that has not taken part in closing by then is cut."""
 
-class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne is not typed
+
+class BoundedServer(Server):  # type: ignore[misc]  # daphne is not typed
+    """Daphne's server, whose sockets are sent to only when there is room."""
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Carry out what the application sent. Waits before text only: a close goes ahead."""
+        if message["type"] == "websocket.send":
+            await protocol.room()
+        await super().handle_reply(protocol, message)
+
+
+class BoundedRequest(WebRequest):  # type: ignore[misc]
     """One request. Method names are Twisted's."""
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
@@ -33,16 +51,52 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne is not typed
         return super().process()
 
 
-class BoundedSocket(WebSocketProtocol):  # type: ignore[misc]  # daphne is not typed
-    """One socket. Autobahn would hold what we send to the bound for what visitors send."""
+class BoundedSocket(WebSocketProtocol):  # type: ignore[misc]
+    """One socket. To Twisted it is a producer, which is told when to pause. Names are theirs."""
 
     maxMessagePayloadSize: int  # noqa: N815
+    _room: asyncio.Future[None] | None = None
+    """Pending while the browser does not read fast enough."""
+
+    def onOpen(self) -> None:  # noqa: N802
+        """Ask the connection to tell how writing goes; until now it told HTTP."""
+        super().onOpen()
+        self.closeHandshakeTimeout = CLOSE_S
+        self.unregisterProducer()
+        self.registerProducer(self, True)
+
+    def pauseProducing(self) -> None:  # noqa: N802
+        """So much waits to be written that no more should come."""
+        if self._room is None:
+            self._room = asyncio.get_running_loop().create_future()
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        """All has been written."""
+        if self._room is not None:
+            self._room.set_result(None)
+            self._room = None
+
+    stopProducing = resumeProducing  # noqa: N815  (gone, so nothing holds up the sender either)
+
+    async def room(self) -> None:
+        """Return when the browser has taken what was sent, or is gone."""
+        while self._room is not None:
+            await asyncio.shield(self._room)
 
     def sendMessage(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802
-        """Send, however long the answer is."""
+        """Send, however long the answer is: autobahn would hold it to the bound for visitors."""
+        if self.state != self.STATE_OPEN:
+            return  # it is closing, and what is said now is said again when it comes back
         incoming = self.maxMessagePayloadSize
         self.maxMessagePayloadSize = 0
         try:
             super().sendMessage(*args, **kwargs)
         finally:
             self.maxMessagePayloadSize = incoming
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        """Carry out what the application sent; daphne forgets the reason of a close."""
+        if message["type"] == "websocket.close" and self.state == self.STATE_OPEN:
+            self.sendClose(code=message.get("code", 1000), reason=message.get("reason"))
+        else:
+            super().handle_reply(message)

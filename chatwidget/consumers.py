@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 from collections import deque
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -25,11 +26,11 @@ log = logging.getLogger(__name__)
 
 LONGEST_S = 12 * 3600.0
 """A socket is asked to come back after this, before a layer or proxy forgets it."""
-RECHECK_S = 30.0
-"""How often the token is looked at again."""
 MAX_FRAME_CHARS = 16 * 1024
-MAX_WAITING_CHARS = 1024 * 1024
-"""Text that may wait for a slow reader before the socket is closed."""
+MAX_WAITING_CHARS = 256 * 1024
+"""Text that may wait for a slow reader before the socket is closed: at most 1 MiB of memory."""
+LAST_WORD_S = 1.0
+"""How long a refusal may take to be written before the socket is closed without it."""
 PAGE = 50
 FRAMES_AT_ONCE, FRAMES_PER_S = 60.0, 2.0
 
@@ -62,9 +63,12 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
 
     async def connect(self) -> None:
         """Accept anyone; the first frame says who it is."""
-        self._process = process.start()
         await self.accept()
         metrics.sockets.inc()
+        if process.is_draining():
+            self.send_away(1.0)
+            return
+        self._process = process.start()
         self._later(settings.HELLO_S, self._no_hello)
         self._later(LONGEST_S, lambda: self._end(COME_BACK))
 
@@ -86,11 +90,14 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
         if not self._visitor:
             self._end(NO_HELLO)
 
-    def _end(self, code: int) -> None:
-        """Close from outside a handler."""
+    def _end(self, code: int, reason: str = "") -> None:
+        """Close from outside a handler. What still waits is dropped: a snapshot will replace it."""
         if not self._closed:
             self._closed = True
-            asyncio.ensure_future(self.close(code=code))  # noqa: RUF006 (ends with the socket)
+            self._waiting.clear()
+            if self._sender:
+                self._sender.cancel()
+            asyncio.ensure_future(self.close(code, reason))  # noqa: RUF006 (ends with the socket)
 
     # --- frames in --------------------------------------------------------------------------------
 
@@ -152,8 +159,9 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
         self._token, self._visitor = token, str(visitor.pk)
         self._held = []
         await self._process.hub.attach(self._visitor, self)
-        self._later(RECHECK_S, self._recheck)
-        await self._snapshot(conversation)
+        self._later(settings.RECHECK_S, self._recheck)
+        if not self._closed:
+            await self._snapshot(conversation)
 
     async def _catch_up(self, frame: dict[str, Any]) -> None:
         conversation = _named(frame.get("conversation"))
@@ -193,7 +201,7 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
             except tokens.TokenError:
                 self._end(REFUSED)
             else:
-                self._later(RECHECK_S, self._recheck)
+                self._later(settings.RECHECK_S, self._recheck)
 
         if not self._closed:
             self._timers = [timer for timer in self._timers if timer.when() > _now()]
@@ -231,9 +239,9 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
         """The visitor was erased."""
         self._end(REFUSED)
 
-    def send_away(self) -> None:
-        """The process ends."""
-        self._end(COME_BACK)
+    def send_away(self, retry_in_s: float) -> None:
+        """The process ends; the reason tells the client when to come back."""
+        self._end(COME_BACK, f"retry_in={retry_in_s:.1f}")
 
     def _send(self, body: dict[str, Any]) -> None:
         self._queue(json.dumps(body, ensure_ascii=False, separators=(",", ":")))
@@ -244,11 +252,12 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
     async def _close_with(self, code: str, detail: str, close: int) -> None:
         self._error(code, detail)
         if self._sender:
-            await self._sender
-        self._closed = True
-        await self.close(code=close)
+            await asyncio.wait([self._sender], timeout=LAST_WORD_S)
+        self._end(close)
 
     def _queue(self, text: str) -> None:
+        if self._closed:
+            return
         self._waiting.append(text)
         self._waiting_chars += len(text)
         if self._waiting_chars > MAX_WAITING_CHARS and len(self._waiting) > 1:
@@ -260,7 +269,8 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
         while self._waiting:
             text = self._waiting.popleft()
             self._waiting_chars -= len(text)
-            await self.base_send({"type": "websocket.send", "text": text})
+            with suppress(OSError):  # it is gone, as some servers say
+                await self.base_send({"type": "websocket.send", "text": text})
 
 
 def _now() -> float:

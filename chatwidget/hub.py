@@ -10,6 +10,7 @@ Everything here runs on the event loop, and nothing here waits for a socket.
 import asyncio
 import json
 import logging
+import random
 import time
 import uuid
 from collections import OrderedDict, defaultdict
@@ -34,6 +35,9 @@ REJOIN_S = 20.0
 """The layer forgets a group's member that was slow to read for a minute."""
 JOIN_S = 1.0
 REMEMBERED = 5000
+RETURNS_PER_S = 200
+"""So many sockets that are sent away may come back in a second, to whoever takes them."""
+LONGEST_SPREAD_S = 6.0
 REVOKED = "revoked"
 
 
@@ -45,8 +49,8 @@ class Listener(Protocol):
     def revoke(self) -> None:
         """The visitor is no more: close for good."""
 
-    def send_away(self) -> None:
-        """This process ends: close, to be opened again elsewhere."""
+    def send_away(self, retry_in_s: float) -> None:
+        """This process ends: close, to be opened again elsewhere, that much later."""
 
 
 def encode(frame: Frame) -> str:
@@ -76,6 +80,7 @@ class Hub:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._listeners: defaultdict[str, set[Listener]] = defaultdict(set)
+        self._leaving = False
         self._turns: dict[str, Turn] = {}
         self._told: OrderedDict[str, tuple[str, float]] = OrderedDict()
         """What listeners here were told last of a message or conversation: its version, when."""
@@ -99,6 +104,9 @@ class Hub:
     async def attach(self, visitor: str, listener: Listener) -> None:
         """Deliver to `listener` everything of `visitor` from now on, wherever it happens."""
         self._listeners[visitor].add(listener)
+        if self._leaving:
+            listener.send_away(1.0)
+            return
         if self._shared and len(self._listeners[visitor]) == 1:
             try:
                 async with asyncio.timeout(JOIN_S):
@@ -158,10 +166,12 @@ class Hub:
             listener.revoke()
 
     def send_away(self) -> None:
-        """Close every socket here; their clients come back with a spread of their own."""
-        for listeners in list(self._listeners.values()):
-            for listener in tuple(listeners):
-                listener.send_away()
+        """Close every socket here, and whichever comes late, with a spread for their return."""
+        self._leaving = True
+        sockets = [one for listeners in self._listeners.values() for one in listeners]
+        spread_s = min(LONGEST_SPREAD_S, 1 + len(sockets) / RETURNS_PER_S)
+        for listener in sockets:
+            listener.send_away(random.uniform(0, spread_s))  # noqa: S311 (no secret)
 
     def _remember(self, frame: Stored) -> None:
         version = frame.version if isinstance(frame, MessageChanged) else ""

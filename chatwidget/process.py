@@ -101,12 +101,17 @@ async def stop() -> None:
             _process = None
 
 
-async def drain() -> None:
-    """Leave service: say so to whoever asks for readiness, send sockets away, give turns back."""
+def leave() -> None:
+    """Leave service: say so to whoever asks for readiness, and send sockets away."""
     global _draining
     _draining = True
     if _process is not None:
         _process.hub.send_away()
+
+
+async def drain() -> None:
+    """End in good order: let requests under way finish, then give turns back."""
+    leave()
     await requests.wait_for_none(REQUESTS_S)
     await stop()
 

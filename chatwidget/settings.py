@@ -157,6 +157,8 @@ else:
 RATE_LIMITS = env.str("RATE_LIMITS", "on").lower() not in ("off", "false", "0", "no")
 # A socket that has not said who it is by then is closed.
 HELLO_S = env.float("HELLO_S", 10.0)
+# How often an open socket's token is looked at again.
+RECHECK_S = env.float("RECHECK_S", 30.0)
 VISITOR_TOKEN_DAYS = env.int("VISITOR_TOKEN_DAYS", 90)
 MAX_BODY_BYTES = 64 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024  # the admin's forms; visitors' bodies are cut earlier
@@ -187,6 +189,8 @@ DELIVERY_LEASE_S = env.float("DELIVERY_LEASE_S", 25.0)
 
 # The server process also does what `manage.py worker` does. Leases keep the two apart.
 EMBEDDED_WORKER = env.bool("EMBEDDED_WORKER", True)
+# After SIGTERM the server still listens for this long, so that a proxy can hear it is not ready.
+LINGER_S = env.float("LINGER_S", 2.0)
 # `make run`: the demo site at `/`, instead of a plain notice.
 DEMO_SITE = env.bool("DEMO_SITE", False)
 
@@ -263,11 +267,18 @@ TIME_ZONE = "UTC"
 
 # --- Logs -----------------------------------------------------------------------------------------
 
+# `plain` for people, `json` for machines: one object a line.
+LOG_FORMAT = env.str("LOG_FORMAT", "plain").lower()
+if LOG_FORMAT not in ("plain", "json"):
+    raise ImproperlyConfigured("LOG_FORMAT is plain or json")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"()": "chatwidget.logs.PlainFormatter"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "formatters": {
+        "plain": {"()": "chatwidget.logs.PlainFormatter"},
+        "json": {"()": "chatwidget.logs.JSONFormatter"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "WARNING")},
     "loggers": {
         "chatwidget": {"level": env.str("LOG_LEVEL", "INFO")},

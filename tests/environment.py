@@ -17,6 +17,7 @@ os.environ.update(
     FEEDBACK_FIRST_RETRY_S="0.1",
     HUMAN_POLL_S="0.1",
     LEASE_S="3",
+    LINGER_S="0",
     DELIVERY_LEASE_S="5",
     DJANGO_ALLOW_ASYNC_UNSAFE="true",  # tests that await also look into the database
 )

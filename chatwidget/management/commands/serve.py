@@ -59,17 +59,15 @@ class Command(BaseCommand):
     def _serve(self, host: str, port: int) -> None:
         from daphne import http_protocol, ws_protocol
         from daphne.endpoints import build_endpoint_description_strings
-        from daphne.server import Server
-        from twisted.internet import reactor as twisted_reactor
+        from daphne.server import reactor
 
         from chatwidget.asgi import application
-        from chatwidget.bounded import BoundedRequest, BoundedSocket
+        from chatwidget.bounded import BoundedRequest, BoundedServer, BoundedSocket
 
         # Daphne has no other place to say so.
         http_protocol.WebRequest = BoundedRequest
         ws_protocol.WebSocketFactory.protocol = BoundedSocket
-        reactor: Any = twisted_reactor  # a module that becomes the reactor at run time
-        server = Server(
+        server = BoundedServer(
             application,
             endpoints=build_endpoint_description_strings(host=host, port=port),
             signal_handlers=False,
@@ -86,7 +84,9 @@ class Command(BaseCommand):
         loop = reactor._asyncioEventloop  # daphne made it; the policy's own is another one
         ending: list[asyncio.Task[None]] = []
 
-        async def end() -> None:
+        async def end(linger_s: float) -> None:
+            process.leave()
+            await asyncio.sleep(linger_s)  # who asks meanwhile is told to go elsewhere
             for listener in server.listeners:
                 listener.addCallback(lambda port: port.stopListening())
             try:
@@ -100,16 +100,16 @@ class Command(BaseCommand):
             last_resort.start()
             reactor.stop()
 
-        def on_signal() -> None:
+        def on_signal(linger_s: float = 0) -> None:
             if ending:  # the second Ctrl-C does not wait
                 reactor.stop()
                 return
-            ending.append(loop.create_task(end()))
+            ending.append(loop.create_task(end(linger_s)))
 
         # Listening fails before the reactor runs, and what does not run cannot be stopped.
         self._stop = partial(reactor.callWhenRunning, on_signal)
-        for name in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(name, on_signal)
+        loop.add_signal_handler(signal.SIGINT, on_signal)
+        loop.add_signal_handler(signal.SIGTERM, on_signal, settings.LINGER_S)
         loop.call_soon(process.start)
         server.run()
         if self._refusal:
