@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 30
@@ -90,3 +92,37 @@ class Server:
     def __exit__(self, *exc: object) -> None:
         self.stop()
         self._log.unlink(missing_ok=True)
+
+
+@contextmanager
+def worker(log: IO[str] | None = None, **env: str) -> Iterator[subprocess.Popen[str]]:
+    """A `manage.py worker` that runs; it is ended if the test has not done so."""
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "worker"],
+        cwd=ROOT,
+        env=os.environ | env,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        assert "running" in process.stdout.readline()
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=15)
+        process.stdout.close()
+
+
+def manage(*command: str, **env: str) -> str:
+    """Run a management command to its end; returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", *command],
+        cwd=ROOT,
+        env=os.environ | env,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout

@@ -1,13 +1,9 @@
 """Several processes, any of which may die: no delivery in two hands, none left in a dead one's."""
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from django.utils import timezone
@@ -15,7 +11,7 @@ from django.utils import timezone
 from feedback.models import Delivery
 
 from ..cast import make_widget
-from ..server import ROOT, Server
+from ..server import Server, worker
 from ..simulators.faults import Stall
 from ..simulators.raia import RaiaSimulator
 from ..visitor import Visitor
@@ -32,26 +28,6 @@ def web(server: Server) -> Iterator[Server]:
     server.stop()
     del server.env["EMBEDDED_WORKER"]
     server.start()
-
-
-@contextmanager
-def worker(**env: str) -> Iterator[subprocess.Popen[str]]:
-    """A `manage.py worker` that runs; it is ended if the test has not done so."""
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "worker"],
-        cwd=ROOT,
-        env=os.environ | env,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        assert "running" in process.stdout.readline()
-        yield process
-    finally:
-        process.terminate()
-        process.wait(timeout=15)
-        process.stdout.close()
 
 
 async def test_a_killed_workers_delivery_is_made_by_another(
