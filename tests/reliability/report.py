@@ -38,7 +38,7 @@ class Report:
 
     def __init__(self, name: str, title: str, *, keep: bool) -> None:
         self.name, self.title, self._keep = name, title, keep
-        self.seed = int(os.environ.get("RELIABILITY_SEED", random.randrange(10**6)))
+        self.seed = int(os.environ.get("SEED", random.randrange(10**6)))
         self.random = random.Random(self.seed)
         self.figures: dict[str, str] = {"seed": str(self.seed)}
         self.passed = False
