@@ -295,7 +295,7 @@ def shown(provider: Provider, exchange: Exchange) -> Shown:
     secrets = provider.secrets()
     return Shown(
         request=_redacted(f"{call.method} {provider.base_url}{call.path}", secrets),
-        sent=_readable(call.json, secrets),
+        sent=_readable(call.form or call.json, secrets),
         status=str(exchange.status or "no answer"),
         got=_readable(exchange.data, secrets),
         seconds=exchange.seconds,

@@ -6,7 +6,7 @@ came of it. `drive.py` does the network; an adapter only reads like the vendor's
     yields Call(…)          is sent a Reply (statuses outside `accept` are raised into the flow)
     yields Stream(…)        each server-sent event goes to its `on_event`; resumes at the end, and
                             is sent a Reply if a status in `accept` came in place of a stream
-    yields Pause(seconds)   resumes after the wait
+    yields Pause(seconds)   resumes after the wait, or is raised the error that was to be waited out
     yields a ProviderEvent  resumes when it has been handled: what must be stored is stored
 
 Errors of the network and of HTTP are raised at the `yield` as a ProviderError; a flow that can do
@@ -50,6 +50,8 @@ class Call:
     method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     json: JSON = None
+    form: Mapping[str, str] | None = None
+    """A body of form fields, in place of `json`."""
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     accept: tuple[int, ...] = ()
@@ -90,10 +92,17 @@ class Pause:
     """Wait before going on."""
 
     seconds: float
+    after: ProviderError | None = None
+    """What is waited out. It is raised at once where the flow's deadline would come first."""
 
 
 Step = Call | Stream | Pause | ProviderEvent
 Flow = Generator[Step, Any, None]
+Steps = Generator[Any, Any, Any]
+"""A part of a flow, which returns what it found."""
+
+READ_TRIES = 5
+"""What is on its way is not given up because one look for it failed."""
 
 
 # --- what an adapter is given ---------------------------------------------------------------------
@@ -267,6 +276,27 @@ class Provider(ABC):
         """Have the vendor erase the user with these upstream ids."""
         raise Unsupported(f"{self.label} cannot be asked to erase")
         yield
+
+    def send(self, step: Call | Stream) -> Steps:
+        """Make a call. Adapters that sign in first do so here."""
+        return (yield step)
+
+    def read(self, call: Call, wait_s: float) -> Steps:
+        """Make a call that changes nothing, again while the vendor fails, READ_TRIES times in all.
+
+        The waits between grow from `wait_s`. A wait that the vendor asks for is kept, and is not
+        counted; one that would outlast the deadline is not begun, and the vendor's error raised.
+        """
+        failures = 0
+        while True:
+            try:
+                return (yield from self.send(call))
+            except (Unavailable, TimedOut) as failed:
+                failures += failed.retry_after_s is None
+                if failures == READ_TRIES:
+                    raise
+                wait = max(wait_s * max(1, failures), failed.retry_after_s or 0.0)
+                yield Pause(wait, after=failed)
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every call: the key, usually."""

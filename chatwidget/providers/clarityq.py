@@ -10,8 +10,7 @@ id belongs to the answer. There is no idempotency key and no list to look a ques
 ask whose fate is unknown is neither repeated nor found again.
 """
 
-from collections.abc import Generator, Iterator
-from itertools import count
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -20,12 +19,11 @@ from ..errors import (
     Misconfigured,
     ProviderError,
     Rejected,
-    TimedOut,
     Unavailable,
     Unsupported,
 )
 from ..events import Ended, Finish, Learned, Sending, Text
-from .base import DEADLINES, JSON, Ask, Call, Field, Flow, Pause, Provider, Rating, Reply
+from .base import DEADLINES, JSON, Ask, Call, Field, Flow, Pause, Provider, Rating, Reply, Steps
 from .tables import table
 
 RATINGS = {"up": "POSITIVE", "down": "NEGATIVE", None: None}
@@ -38,12 +36,7 @@ PROMPT = """\
 The above is for context only. Answer this question:
 
 {question}"""
-# A read repeats nothing, so a failing moment of the vendor does not lose the answer.
-READ_TRIES = 3
-READ_LONGEST_WAIT_S = 30.0
 COMMENT_LIMIT = 2000
-
-Steps = Generator[Any, Any, Any]
 
 
 class ClarityQ(Provider):
@@ -174,16 +167,8 @@ class ClarityQ(Provider):
             yield wait
 
     def _read(self, path: str, accept: tuple[int, ...] = ()) -> Steps:
-        """GET, again where that may help."""
-        for tries in count(1):
-            try:
-                return (yield Call(method="GET", path=path, accept=accept, step="receive"))
-            except (Unavailable, TimedOut) as error:
-                wait = max(self.number("poll_s"), error.retry_after_s or 0.0)
-                if tries == READ_TRIES or wait > READ_LONGEST_WAIT_S:
-                    raise
-            yield Pause(wait)
-        raise AssertionError("the tries end in a return or raise")
+        call = Call(method="GET", path=path, accept=accept, step="receive")
+        return (yield from self.read(call, self.number("poll_s")))
 
     def _status(self, data: JSON) -> str:
         status = data.get("status") if isinstance(data, dict) else None

@@ -37,8 +37,8 @@ async def drive(
     Raises ProviderError as the flow leaves it; TimedOut when `total_s` is over.
     """
     try:
-        async with asyncio.timeout(provider.number("total_s")):
-            await _steps(provider, flow, http, sink or _ignore)
+        async with asyncio.timeout(provider.number("total_s")) as deadline:
+            await _steps(provider, flow, http, sink or _ignore, deadline)
     except TimeoutError:
         raise TimedOut(
             f"{provider.label} took longer than {provider.number('total_s'):g} s",
@@ -52,7 +52,13 @@ async def _ignore(events: Sequence[ProviderEvent]) -> None:
     """The sink of a flow that has nothing to tell."""
 
 
-async def _steps(provider: Provider, flow: Flow, http: httpx.AsyncClient, sink: Sink) -> None:
+async def _steps(
+    provider: Provider,
+    flow: Flow,
+    http: httpx.AsyncClient,
+    sink: Sink,
+    deadline: asyncio.Timeout,
+) -> None:
     sent: Any = None
     error: ProviderError | None = None
     while True:
@@ -68,12 +74,19 @@ async def _steps(provider: Provider, flow: Flow, http: httpx.AsyncClient, sink: 
                 case Stream():
                     listening = _listen(provider, step, http, sink)
                     sent = await _watched(provider, step.call, listening)
-                case Pause():
-                    await asyncio.sleep(step.seconds)
+                case Pause(seconds, after):
+                    if after is not None and _outlasts(seconds, deadline):
+                        raise after
+                    await asyncio.sleep(seconds)
                 case _:
                     await sink([step])
         except ProviderError as raised:
             error = raised
+
+
+def _outlasts(seconds: float, deadline: asyncio.Timeout) -> bool:
+    until = deadline.when()
+    return until is not None and asyncio.get_running_loop().time() + seconds >= until
 
 
 async def _watched(provider: Provider, call: Call, work: Coroutine[Any, Any, Any]) -> Any:
@@ -102,6 +115,7 @@ def _request(provider: Provider, call: Call, http: httpx.AsyncClient) -> httpx.R
         call.method,
         provider.base_url + call.path,
         json=call.json,
+        data=call.form,
         params=dict(call.query) or None,
         headers={"Accept-Encoding": "identity", **provider.headers(), **call.headers},
         timeout=httpx.Timeout(provider.number("idle_s"), connect=provider.number("connect_s")),

@@ -24,9 +24,9 @@ from ..errors import (
     Unavailable,
 )
 from ..events import Cited, Ended, Finish, Learned, Offered, Rewritten, Sending, Snapshot
-from .base import DEADLINES, Ask, Call, Field, Flow, Pause, Reply, Setup, Stream
+from .base import DEADLINES, Ask, Call, Field, Flow, Pause, Reply, Setup, Steps, Stream
 from .moveworks_after import AfterTheAnswer
-from .moveworks_api import MoveworksAPI, Steps
+from .moveworks_api import MoveworksAPI
 from .moveworks_stream import Message, ResponseStream, callbacks, messages, written
 from .moveworks_text import Sources, links, objects, plain
 
@@ -130,7 +130,7 @@ class Moveworks(AfterTheAnswer):
         for wait in LOOK_UP_WAITS_S if self.conversation else ():
             yield Pause(wait)
             try:
-                history = yield from self._history(tries=1)
+                history = yield from self._history(again=False)
             except ProviderError:
                 if after is None:
                     raise
@@ -155,7 +155,7 @@ class Moveworks(AfterTheAnswer):
         if self.stream.response is None:
             return None
         try:
-            read = yield from self._read_response(tries=1, within_s=self.number("read_back_s"))
+            read = yield from self._read_response(again=False, within_s=self.number("read_back_s"))
         except ProviderError:
             read = None  # the answer is there; only its feedback ids may be missing
         return read if messages(read) else self.stream.response
@@ -183,7 +183,7 @@ class Moveworks(AfterTheAnswer):
     def _read_response(self, **how: Any) -> Steps:
         """Return the response if it is completed, None if it is not. Raises if it has failed."""
         path = self.path("responses", self.stream.response_id)
-        reply: Reply = yield from self.read(path, **how)
+        reply: Reply = yield from self.get(path, **how)
         response = reply.data if isinstance(reply.data, dict) else {}
         if response.get("status") == "FAILED":
             raise self.error_told(response)
@@ -203,9 +203,9 @@ class Moveworks(AfterTheAnswer):
                 break
         raise Unavailable("Moveworks completed the answer without a reply", provider=self.label)
 
-    def _history(self, *, tries: int = 3) -> Steps:
+    def _history(self, *, again: bool = True) -> Steps:
         """The newest messages of the conversation, newest first."""
-        reply: Reply = yield from self.read(self.path("messages"), tries=tries)
+        reply: Reply = yield from self.get(self.path("messages"), again=again)
         return objects(reply.data, "messages")
 
     def _tell(self, said: list[Message]) -> Flow:

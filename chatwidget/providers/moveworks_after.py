@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from ..errors import Unsupported
 from ..events import AgentSaid, HumanSaid
-from .base import Ask, Call, Field, Flow, Rating, Reply
-from .moveworks_api import MoveworksAPI, Steps
+from .base import Ask, Call, Field, Flow, Rating, Reply, Steps
+from .moveworks_api import MoveworksAPI
 from .moveworks_stream import Message, callbacks, written
 from .moveworks_text import Sources, links, objects
 
@@ -52,7 +52,7 @@ class AfterTheAnswer(MoveworksAPI):
         self.conversation = ask.known.conversation.get("conversation", "")
         query = {"limit": "100"}
         while self.conversation:
-            page: Reply = yield from self.read(self.path("events"), query=query, tries=1)
+            page: Reply = yield from self.get(self.path("events"), query=query, again=False)
             for event in objects(page.data, "events"):
                 payload = event.get("event_payload")
                 message = payload.get("message") if isinstance(payload, dict) else None
@@ -117,7 +117,7 @@ class AfterTheAnswer(MoveworksAPI):
 
     def _fresh(self, rating: Rating, thumb: str) -> Steps:
         """Return the id that stands for this thumb now, "" if there is none."""
-        listed: Reply = yield from self.read(self._rated(rating), step="rate")
+        listed: Reply = yield from self.get(self._rated(rating), step="rate", again=False)
         for message in objects(listed.data, "messages"):
             if message.get("message_id") == rating.answer_id:
                 return callbacks(message).get(thumb, "")

@@ -5,22 +5,16 @@ sign-in, a signed assertion) ends in the same header, and is not offered.
 """
 
 import json
-from collections.abc import Generator, Mapping
-from itertools import count
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import Misconfigured, ProviderError, RateLimited, Rejected, TimedOut, Unavailable
+from ..errors import Misconfigured, ProviderError, RateLimited, Rejected, Unavailable
 from . import moveworks_token
-from .base import JSON, Call, Field, Pause, Provider, Reply, Setup, StepName, Stream
+from .base import JSON, Call, Field, Provider, Reply, Setup, StepName, Steps, Stream
 
-# A read repeats nothing, so a failing moment of the vendor does not lose the answer.
-READ_TRIES = 3
-READ_LONGEST_WAIT_S = 30.0
 # Streams may be silent for long; a read has nothing to wait for.
 READ_WITHIN_S = 10.0
-
-Steps = Generator[Any, Any, Any]
 
 
 class MoveworksAPI(Provider):
@@ -59,6 +53,14 @@ class MoveworksAPI(Provider):
             default="/oauth/v1/token",
             help="Where client id and secret are exchanged. Documented for Moveworks' APIs at "
             "large; that the Conversations API takes such a token is inferred.",
+        ),
+        Field(
+            name="token_body",
+            label="Token is asked for by",
+            kind="choice",
+            choices=("json", "form"),
+            default="json",
+            help="Both bodies are documented.",
         ),
     )
 
@@ -121,26 +123,19 @@ class MoveworksAPI(Provider):
         self.doing = doing
         return (yield step)
 
-    def read(
+    def get(
         self,
         path: str,
         *,
         query: Mapping[str, str] | None = None,
         step: StepName = "receive",
-        tries: int = READ_TRIES,
+        again: bool = True,
         within_s: float = READ_WITHIN_S,
     ) -> Steps:
-        """GET, again where that may help."""
+        """Read what is there, if it fails and `again`, once more."""
         call = Call(method="GET", path=path, query=query or {}, within_s=within_s, step=step)
-        for tried in count(1):
-            try:
-                return (yield from self.send(call))
-            except (Unavailable, TimedOut) as error:
-                wait = max(self.number("poll_first_s") * tried, error.retry_after_s or 0.0)
-                if tried >= tries or wait > READ_LONGEST_WAIT_S:
-                    raise
-            yield Pause(wait)
-        raise AssertionError("the tries end in a return or raise")
+        patient = self.read(call, self.number("poll_first_s"))
+        return (yield from patient if again else self.send(call))
 
     def _authenticate(self) -> Steps:
         self.bearer = self._api_key or moveworks_token.held(self._kept_as)
@@ -151,10 +146,13 @@ class MoveworksAPI(Provider):
         if not self.option("token_path").startswith("/"):
             raise self.misconfigured("the option Path of the token (token_path) must begin with /")
         self.doing = "authenticate"
+        grant = {**self._client, "grant_type": "client_credentials"}
+        as_form = self.option("token_body") == "form"
         issued: Reply = yield Call(
             method="POST",
             path=self.option("token_path"),
-            json={**self._client, "grant_type": "client_credentials"},
+            json=None if as_form else grant,
+            form=grant if as_form else None,
             step="authenticate",
         )
         self.bearer = moveworks_token.keep(self._kept_as, issued.data)

@@ -10,9 +10,7 @@ in the message list, never repeated.
 """
 
 import re
-from collections.abc import Generator, Iterator, Mapping
-from itertools import islice
-from typing import Any
+from collections.abc import Iterator, Mapping
 from urllib.parse import quote, urlsplit
 
 from ..errors import (
@@ -25,7 +23,7 @@ from ..errors import (
     Unsupported,
 )
 from ..events import Citation, Cited, Ended, Finish, HumanHas, HumanSaid, Learned, Sending, Text
-from .base import DEADLINES, JSON, Ask, Call, Field, Flow, Pause, Provider, Rating, Reply
+from .base import DEADLINES, JSON, Ask, Call, Field, Flow, Pause, Provider, Rating, Reply, Steps
 
 # The newest document says pending, completed, failed; an older release note the other two.
 COMPLETED, FAILED = {"completed"}, {"failed", "error"}
@@ -33,10 +31,6 @@ COMPLETED, FAILED = {"completed"}, {"failed", "error"}
 MARKER = re.compile(r"\s?【[^【】\n]{0,200}†[^【】\n]{0,200}】")
 # The mode is read again after this many polls without an answer.
 POLLS_PER_MODE_CHECK = 3
-READ_TRIES = 5
-"""An answer that is on its way is not given up because one look for it failed."""
-
-Steps = Generator[Any, Any, Any]
 
 
 class Raia(Provider):
@@ -220,9 +214,7 @@ class Raia(Provider):
         path = f"{self._path(conversation)}/messages/{quote(question, safe='')}"
         for polls, wait in enumerate(self._waits(), start=1):
             yield Pause(wait)
-            reply = yield from self._read(
-                Call(method="GET", path=f"{path}/response-on", step="receive")
-            )
+            reply = yield from self._read(f"{path}/response-on")
             data = reply.data if isinstance(reply.data, dict) else {}
             status = data.get("status")
             if status in COMPLETED and isinstance(data.get("message"), dict):
@@ -235,14 +227,9 @@ class Raia(Provider):
                 return None
         raise AssertionError("the waits do not end")
 
-    def _read(self, call: Call) -> Steps:
-        """Make a call that changes nothing, up to READ_TRIES times."""
-        for wait in islice(self._waits(), READ_TRIES - 1):
-            try:
-                return (yield call)
-            except (Unavailable, TimedOut) as failed:
-                yield Pause(max(wait, failed.retry_after_s or 0.0))
-        return (yield call)
+    def _read(self, path: str) -> Steps:
+        call = Call(method="GET", path=path, step="receive")
+        return (yield from self.read(call, self.number("poll_first_s")))
 
     def _waits(self) -> Iterator[float]:
         """The seconds before each poll: growing, up to a longest."""
@@ -265,7 +252,7 @@ class Raia(Provider):
         yield HumanHas(manual)
 
     def _is_manual(self, conversation: str) -> Steps:
-        reply = yield from self._read(Call(method="GET", path=self._path(conversation)))
+        reply = yield from self._read(self._path(conversation))
         return isinstance(reply.data, dict) and reply.data.get("mode") == "manual"
 
     def _messages(self, conversation: str, *, order: str) -> Steps:

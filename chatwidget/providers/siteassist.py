@@ -24,8 +24,21 @@ from ..errors import (
     Unavailable,
 )
 from ..events import Ended, Finish, HumanHas, HumanSaid, Learned, ProviderEvent, Sending
-from .base import DEADLINES, JSON, Ask, Call, Field, Flow, Pause, Rating, Reply, ServerEvent, Stream
-from .siteassist_api import SiteAssistApi, Steps, fields
+from .base import (
+    DEADLINES,
+    JSON,
+    Ask,
+    Call,
+    Field,
+    Flow,
+    Pause,
+    Rating,
+    Reply,
+    ServerEvent,
+    Steps,
+    Stream,
+)
+from .siteassist_api import SiteAssistApi, fields
 from .siteassist_stream import Incoming, ended_by, learned, so_far, whole
 from .siteassist_text import cleaned, links_of, objects, stored, text_of
 
@@ -96,7 +109,7 @@ class SiteAssist(SiteAssistApi):
         yield from self._ask(ask, conversation, fresh=fresh)
 
     def _start(self) -> Steps:
-        made: Reply = yield from self.call(Call(method="POST", path="/conversations", step="start"))
+        made: Reply = yield from self.send(Call(method="POST", path="/conversations", step="start"))
         conversation = self.id_of(made.data)
         yield Learned(conversation={"conversation": conversation})
         return conversation
@@ -110,7 +123,7 @@ class SiteAssist(SiteAssistApi):
             "the stream ended before the answer did", provider=self.label
         )
         try:
-            reply = yield from self.call(self._send(ask, conversation, incoming))
+            reply = yield from self.send(self._question(ask, conversation, incoming))
         except ProviderError as error:
             # What a send to a closed conversation answers is not documented, so it is looked at.
             maybe_closed = not fresh and error.status in MAYBE_CLOSED
@@ -135,7 +148,7 @@ class SiteAssist(SiteAssistApi):
                 yield from self._identify(ask, conversation)
             yield from incoming.close()
 
-    def _send(self, ask: Ask, conversation: str, incoming: Incoming) -> Call | Stream:
+    def _question(self, ask: Ask, conversation: str, incoming: Incoming) -> Call | Stream:
         streaming = self.option("streaming") == "yes"
         call = Call(
             method="POST",
@@ -177,7 +190,13 @@ class SiteAssist(SiteAssistApi):
         waited = 0.0
         question: dict[str, JSON] = {}
         while True:
-            found, answer, human = yield from self._look(ask, conversation, answer_id)
+            try:
+                found, answer, human = yield from self._look(ask, conversation, answer_id)
+            except Misconfigured:
+                raise
+            except ProviderError as failed:  # the next look may go better
+                found, answer, human = {}, {}, False
+                yield Pause(failed.retry_after_s or 0.0, after=failed)
             question = found or question
             if answer:
                 waited = 0.0
@@ -209,7 +228,10 @@ class SiteAssist(SiteAssistApi):
         for look in range(LOOKS):
             if look:
                 yield Pause(self.number("look_s"))
-            question, answer, _ = yield from self._look(ask, conversation)
+            try:
+                question, answer, _ = yield from self._look(ask, conversation)
+            except ProviderError:  # it may cost the answer its vote, and no more
+                continue
             if answer:
                 yield learned(self.id_of(answer), question=str(question.get("id") or ""))
                 return answer
@@ -222,17 +244,11 @@ class SiteAssist(SiteAssistApi):
         """
         if not conversation:
             return {}, {}, False
-        try:
-            messages = yield from self.messages(conversation)
-            question, answer = stored(ask, messages, answer_id)
-            waiting = question and not answer
-            human = waiting and (yield from self.is_human(conversation))
-            return question, answer, bool(human)
-        except Misconfigured:
-            raise
-        except ProviderError as error:  # the next look may go better
-            yield Pause(error.retry_after_s or 0.0)
-            return {}, {}, False
+        messages = yield from self.messages(conversation)
+        question, answer = stored(ask, messages, answer_id)
+        waiting = question and not answer
+        human = waiting and (yield from self.is_human(conversation))
+        return question, answer, bool(human)
 
     def _failed(self) -> Unavailable:
         return Unavailable("SiteAssist says that the answer failed", provider=self.label)
@@ -264,7 +280,7 @@ class SiteAssist(SiteAssistApi):
         if not self.sa_vid:
             raise Rejected("it is not known which SiteAssist visitor this was", provider=self.label)
         wanted = VOTES[rating.vote]
-        reply: Reply = yield from self.call(
+        reply: Reply = yield from self.send(
             Call(
                 method="POST",
                 path=f"/messages/{quote(rating.answer_id, safe='')}/feedback",

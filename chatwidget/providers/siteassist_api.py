@@ -9,21 +9,18 @@ older ones stay good until they lapse.
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Generator
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from django.utils.crypto import salted_hmac
 
 from ..errors import Misconfigured, ProviderError, Rejected
-from .base import JSON, Call, Field, Provider, Reply, Stream
+from .base import JSON, Call, Field, Provider, Reply, Steps, Stream
 from .siteassist_text import objects, safe, uuid_of
 
 MOST_TOKENS = 10_000
 """Visitors whose token is kept; beyond that, the one not heard of for longest makes room."""
 PLAN = {"currentPlan": "it has", "requiredPlan": "it needs", "feature": "for"}
-
-Steps = Generator[Any, Any, Any]
 
 
 class Tokens:
@@ -102,7 +99,7 @@ class SiteAssistApi(Provider):
         made = salted_hmac("SiteAssist saVid", f"{self._key}:{visitor}", algorithm="sha256")
         return made.hexdigest()[:32]
 
-    def call(self, step: Call | Stream) -> Steps:
+    def send(self, step: Call | Stream) -> Steps:
         """Make a call as the visitor.
 
         A lapsed token is renewed once, also for a send: a 401 proves that nothing was accepted.
@@ -149,7 +146,7 @@ class SiteAssistApi(Provider):
 
     def messages(self, conversation: str, **query: str) -> Steps:
         """All messages, oldest first."""
-        reply: Reply = yield from self.call(
+        reply: Reply = yield from self.send(
             Call(
                 method="GET",
                 path=f"{self.path(conversation)}/messages",
@@ -174,7 +171,7 @@ class SiteAssistApi(Provider):
         return data.get("status") == "open"
 
     def _conversation(self, conversation: str, accept: tuple[int, ...] = ()) -> Steps:
-        reply: Reply = yield from self.call(
+        reply: Reply = yield from self.send(
             Call(method="GET", path=self.path(conversation), accept=accept, step="receive")
         )
         return fields(reply.data)

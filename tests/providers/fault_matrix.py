@@ -140,17 +140,11 @@ UNREADABLE = (
     "200 MB line",
 )
 LISTED = "what was accepted is found in the message list"
-WAITS = "a read obeys Retry-After up to the deadline"
 DIFFERS: dict[tuple[str, str, str], tuple[Ending, str]] = {
     ("raia", "user", "bad UTF-8"): ("completed", "the status alone says that there is no user yet"),
     ("raia", "send", "accepted, then lost"): ("completed", LISTED),
     ("raia", "send", "bad UTF-8"): ("completed", LISTED),
     ("raia", "send", "200 MB line"): ("completed", LISTED),
-    **{
-        (*place, fault): ("agent_timeout", WAITS)
-        for place in (("raia", "receive"), ("siteassist", "read"))
-        for fault in ("429 in seconds", "429 with date")
-    },
     **{
         ("moveworks", "send", fault): ("completed", "the response is polled by its id, or found")
         for fault in AFTER_A_START

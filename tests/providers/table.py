@@ -43,6 +43,8 @@ def words(check: str, provider: str) -> str:
             return "kept here"
         if "comment_alone" in check:
             return "waits for a vote" if declared.comment_needs_vote else "delivered"
+    if "asks_for" in check and not CASES[provider].reads():
+        return "nothing is polled"
     if "after_a_crash" in check:
         return "resumed" if declared.resumes else "interrupted"
     return "yes"

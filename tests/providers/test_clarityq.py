@@ -151,7 +151,7 @@ async def test_a_lasting_failure_while_waiting_fails_the_answer(
     clarityq.fail_always("status", Status(500))
     code, words = failure(await ask(server, widget))
     assert (code, words) == ("agent_unavailable", "HTTP 500 from ClarityQ")
-    assert len(clarityq.calls("status")) == 3
+    assert len(clarityq.calls("status")) == 5
 
 
 async def test_a_long_ban_is_not_waited_out(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -21,7 +22,9 @@ from ..cast import make_agent, make_widget
 from ..feedback.conftest import settled
 from ..server import Server
 from ..visitor import JSON, Visitor
+from . import reshape
 from .cases import CASES, Case, Held
+from .reshape import Reshape
 
 TEXT = "An answer of **several** words, for the visitor."
 
@@ -109,6 +112,21 @@ async def test_two_visitors_share_nothing_at_the_vendor(
     assert sorted(case.questions()) == ["How am I?", "How is she?"]
     if case.keeps_conversations:
         assert case.conversations() == 2
+
+
+async def test_a_wait_that_the_vendor_asks_for_is_kept(case: Case, visitor: Visitor) -> None:
+    reads = case.reads()
+    if not reads:
+        return
+    if adapter(case).streams:
+        case.simulator.fail_next(case.operations["receive"], Reshape(reshape.cut_within))
+    wait = {"Retry-After": "1"}
+    case.simulator.fail_next(reads, Status(429, headers=wait), Status(503, headers=wait))
+    answer = await visitor.ask_and_wait("How are you?")
+    assert (answer["status"], answer["text"]) == ("completed", TEXT)
+    times = [one.at for one in case.simulator.calls(reads)[:3]]
+    assert all(then - before >= 1 for before, then in pairwise(times)), times
+    assert case.questions() == ["How are you?"]
 
 
 async def test_stop_ends_the_answer_and_the_looking(case: Case, visitor: Visitor) -> None:

@@ -132,6 +132,20 @@ async def test_a_flow_is_sent_what_came_of_each_step(client: Client) -> None:
     assert client.told == [Text("a"), Text("hello"), Ended(Finish.COMPLETE)]
 
 
+async def test_a_wait_that_would_outlast_the_deadline_is_not_begun(client: Client) -> None:
+    banned = Unavailable("come back in an hour", retry_after_s=3600)
+
+    def flow() -> Flow:
+        yield Pause(0.01, after=banned)
+        yield Text("waited")
+        yield Pause(3600, after=banned)
+
+    with pytest.raises(Unavailable, match="in an hour") as raised:
+        await client.run(flow(), total_s=60)
+    assert raised.value.retry_after_s == 3600
+    assert client.text == "waited"
+
+
 async def test_a_flow_can_do_something_about_an_error(client: Client, vendor: Plain) -> None:
     vendor.fail_next("call", Status(500))
 

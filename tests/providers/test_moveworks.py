@@ -531,6 +531,17 @@ async def test_client_id_and_secret_are_exchanged_once_for_many_calls(
     assert "Authorization" not in moveworks.calls("token")[0].headers
 
 
+async def test_the_token_is_asked_for_by_a_form_where_switched_on(
+    server: Server, widget: Widget, agent: Agent, moveworks: MoveworksSimulator
+) -> None:
+    with_client(agent, moveworks)
+    set_options(agent, token_body="form")
+    completed(await ask(server, widget))
+    [asked_for] = moveworks.calls("token")
+    assert asked_for.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert asked_for.json is None
+
+
 async def test_a_token_that_ends_amid_a_turn_is_replaced(
     server: Server, widget: Widget, agent: Agent, moveworks: MoveworksSimulator
 ) -> None:

@@ -17,7 +17,7 @@ from .base import Received
 from .moveworks_agent import ApiError, MoveworksAgent, not_found, page
 from .moveworks_ledger import JSON, Conversation, Generation, Message, Response
 from .moveworks_stream import StreamOddities, write_stream
-from .openapi import Document, Operation
+from .openapi import Document, Operation, form_fields
 
 DOCUMENT = Document.load(Path(__file__).with_name("moveworks.openapi.json"))
 
@@ -137,9 +137,10 @@ class MoveworksSimulator(MoveworksAgent):
         ):
             self.violate(problem)
             raise ApiError(400, "INVALID_INPUT", problem)
-        if (received.json["client_id"], received.json["client_secret"]) != self.client:
+        given = received.json or form_fields(received.body)
+        if (given["client_id"], given["client_secret"]) != self.client:
             raise ApiError(401, "UNAUTHORIZED", "unknown client or wrong secret")
-        return 200, self.issue(received.json)
+        return 200, self.issue()
 
     # Conversations
 

@@ -147,7 +147,7 @@ class MoveworksAgent(Simulator):
 
     # Rules, called with the lock held
 
-    def issue(self, body: JSON) -> JSON:
+    def issue(self) -> JSON:
         """The answer of the token endpoint."""
         bearer = secrets.token_urlsafe(24)
         lasts = 3600 if self.expires_in is None else self.expires_in

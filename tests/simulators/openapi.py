@@ -14,11 +14,13 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 JSON = Any
 
+FORM = "application/x-www-form-urlencoded"
 FORMATS = FormatChecker(("uuid",))
 
 
@@ -133,12 +135,12 @@ class Document:
         if not body:
             return ["has no body"] if wanted.get("required") else []
         media_type = headers.get("Content-Type", "").partition(";")[0].strip()
-        if media_type != "application/json":
+        if media_type not in wanted["content"]:
             return [f"body is declared as {media_type!r}"]
         try:
-            value = json.loads(body)
+            value = form_fields(body) if media_type == FORM else json.loads(body)
         except ValueError as error:
-            return [f"body is not JSON: {error}"]
+            return [f"body is not what it is declared as: {error}"]
         key = (operation.method, operation.template, "body")
         return self._errors(key, schema, value, closed=True)
 
@@ -184,6 +186,11 @@ class Document:
     def _merged(self, item: JSON, spec: JSON) -> JSON:
         parameters = [*item.get("parameters", ()), *spec.get("parameters", ())]
         return {**spec, "parameters": [self._resolved(parameter) for parameter in parameters]}
+
+
+def form_fields(body: bytes) -> dict[str, str]:
+    """Return the fields of a form's body. Raises ValueError."""
+    return dict(parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True))
 
 
 def told(error: ValidationError) -> str:

@@ -36,6 +36,12 @@ class Case(ABC):
     def __init__(self) -> None:
         self.simulator = self.start()
 
+    @classmethod
+    def reads(cls) -> str:
+        """The operation that looks for an answer; empty: it comes on the sending call alone."""
+        send, receive = cls.operations["send"], cls.operations["receive"]
+        return cls.operations.get("read", "" if receive == send else receive)
+
     @abstractmethod
     def start(self) -> Simulator:
         """Return a started simulator that answers as quickly as it can."""
