@@ -1,6 +1,6 @@
 // Keeps one WebSocket to the service, whatever happens to it. It does not know what frames mean, but for `ready`, the
 // sign that a connection works, and `pong`, the sign that it still does.
-import { backoff } from "./backoff";
+import { backoff, LONGEST_S } from "./backoff";
 import type { ClientFrame, ServerFrame } from "./protocol";
 
 const PING_MS = 25_000;
@@ -86,8 +86,8 @@ export class Socket {
     this.#expect(PONG_MS * 2);
     socket.onopen = () => socket.send(JSON.stringify(this.events.hello()));
     socket.onmessage = ({ data }) => this.#heard(String(data));
-    socket.onclose = ({ code }) => {
-      if (socket === this.#socket) this.#lost(code);
+    socket.onclose = ({ code, reason }) => {
+      if (socket === this.#socket) this.#lost(code, /^retry_in=([\d.]+)/.exec(reason)?.[1]);
     };
   }
 
@@ -122,13 +122,16 @@ export class Socket {
     socket?.close();
   }
 
-  #lost(code: number): void {
+  /** `retryIn`: the seconds after which the server wants us back, if it says so. */
+  #lost(code: number, retryIn?: string): void {
     const steady = this.#ready && Date.now() - this.#openedAt >= STEADY_MS;
     if (!this.#ready) this.#failures += 1;
     this.#drop();
     if (!this.#wanted) return;
-    this.#attempt = steady ? 0 : this.#attempt + 1;
-    const wait = Math.max(backoff(this.#attempt), code === TOO_MANY ? TOO_MANY_MS : 0);
+    this.#attempt = steady || retryIn ? 0 : this.#attempt + 1;
+    const wait = retryIn
+      ? Math.min(Number(retryIn), LONGEST_S) * 1000
+      : Math.max(backoff(this.#attempt), code === TOO_MANY ? TOO_MANY_MS : 0);
     const again = () => {
       if (!this.#wanted) return;
       this.#retry = setTimeout(() => this.#connect(), wait);

@@ -12,7 +12,7 @@ export class FakeSocket {
   sent: { type: string; [key: string]: unknown }[] = [];
   onopen?: () => void;
   onmessage?: (event: { data: string }) => void;
-  onclose?: (event: { code: number }) => void;
+  onclose?: (event: { code: number; reason: string }) => void;
 
   constructor(readonly url: string) {
     FakeSocket.all.push(this);
@@ -32,9 +32,9 @@ export class FakeSocket {
   say(frame: object) {
     this.onmessage?.({ data: JSON.stringify(frame) });
   }
-  end(code = 1006) {
+  end(code = 1006, reason = "") {
     this.readyState = 3;
-    this.onclose?.({ code });
+    this.onclose?.({ code, reason });
   }
 }
 

@@ -134,6 +134,16 @@ test("a server that has too many is given at least ten seconds", async () => {
   expect(FakeSocket.all).toHaveLength(2);
 });
 
+test("a server that ends says when to come back, and is taken at its word", async () => {
+  connect();
+  FakeSocket.last.end(4503, "retry_in=3.2");
+  expect(await nextAttempt()).toBe(3_200);
+  FakeSocket.last.end();
+  expect(await nextAttempt()).toBe(500);
+  FakeSocket.last.end(4503, "retry_in=99999");
+  expect(await nextAttempt()).toBe(30_000);
+});
+
 test("stopped is stopped", async () => {
   connect();
   socket.stop();
