@@ -57,7 +57,7 @@ async def _live(receive: Receive, send: Send) -> None:
 
 
 def _named(scope: Scope, send: Send) -> Send:
-    """Give the request an id for the log, a trusted proxy's own if it has one, and answer with it."""
+    """Give the request an id for the log, and answer with it: a trusted proxy's, or a new one."""
     given = dict(scope["headers"]).get(b"x-request-id", b"") if settings.TRUSTED_PROXIES else b""
     name = logs.begin_request(given.decode("latin-1")).encode()
 
