@@ -4,6 +4,12 @@ from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
+from chatwidget.models import Widget
+
+from ..cast import make_agent, make_widget
+from ..server import Server
+from ..simulators.openai import OpenAISimulator
+from ..simulators.raia import RaiaSimulator
 from .report import Report
 
 passed = pytest.StashKey[bool]()
@@ -34,3 +40,31 @@ def report(
     report = Report("-".join(parts), title, keep=keep)
     yield report
     report.end(test.stash.get(passed, False), record_property)
+
+
+@pytest.fixture
+def at_openai(openai: OpenAISimulator) -> Widget:
+    """A widget whose agent streams."""
+    agent = make_agent(
+        "Streaming",
+        "openai",
+        base_url=openai.base_url,
+        credentials={"api_key": openai.key},
+        options={"model": openai.model},
+    )
+    return make_widget(agent)
+
+
+@pytest.fixture
+def at_raia(raia: RaiaSimulator) -> Widget:
+    """A widget whose agent is asked and polled."""
+    agent = make_agent("Polled", "raia", base_url=raia.url, credentials={"secret_key": raia.key})
+    return make_widget(agent)
+
+
+@pytest.fixture
+def up_again(server: Server) -> Iterator[None]:
+    """A test that fails while the server is down leaves none without it."""
+    yield
+    if not server.is_up:
+        server.start()
