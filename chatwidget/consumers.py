@@ -334,7 +334,7 @@ def _enter(token: str, address: str) -> Visitor | float | tokens.TokenError:
 def newest_page(visitor: str, conversation: UUID) -> list[tuple[str, dict[str, Any]]] | None:
     """Read (version, JSON object) of the newest messages, ascending; None: not the visitor's."""
     found = Message.objects.to_show().filter(
-        conversation=conversation, conversation__visitor=visitor
+        conversation=conversation, conversation__visitor_id=visitor
     )
     page = list(found.order_by("-position")[:PAGE])[::-1]
     # Asked second, so that a crowd that comes back costs two queries each, the token's included.
