@@ -62,7 +62,7 @@ class Tab(Screen):
 
     async def __aenter__(self) -> Self:
         self._living = asyncio.create_task(self._live())
-        await self.until(lambda: self.ready)
+        await self.until_ready()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -77,6 +77,12 @@ class Tab(Screen):
                     self._living.result()
                 self._news.clear()
                 await self._news.wait()
+
+    async def until_lost(self) -> None:
+        await self.until(lambda: self.lost)
+
+    async def until_ready(self) -> None:
+        await self.until(lambda: self.ready)
 
     def has_ended(self, answer: str) -> bool:
         return answer in self.messages and self.messages[answer]["status"] in FINAL

@@ -52,10 +52,10 @@ async def test_everybody_comes_back_after_a_restart(
         async with punctual(report, full=crowd.full):
             down = time.monotonic()
             await asyncio.to_thread(server.kill if way == "killed" else server.stop)
-            await asyncio.gather(*(tab.until(lambda tab=tab: tab.lost) for tab in tabs))
+            await asyncio.gather(*(tab.until_lost() for tab in tabs))
             await asyncio.to_thread(server.start)
             up = time.monotonic()
-            await asyncio.gather(*(tab.until(lambda tab=tab: tab.ready) for tab in tabs))
+            await asyncio.gather(*(tab.until_ready() for tab in tabs))
         back = [tab.returned[-1] for tab in tabs]
         codes = {code for tab in tabs for _, code in tab.lost}
     report.tell("sockets", crowd.sockets)

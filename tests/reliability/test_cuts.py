@@ -199,7 +199,7 @@ async def test_no_answer_is_lost_or_cut_short_when_servers_are_killed(
             found = await insist(
                 one.visitor, "GET", f"/conversations/{one.tab.conversation}/messages"
             )
-            await one.tab.until(lambda: one.tab.ready)
+            await one.tab.until_ready()
             assert one.tab.messages == {message["id"]: message for message in found["results"]}
 
     def streaming_since(start: float) -> bool:
