@@ -134,6 +134,8 @@ elif DATABASE["ENGINE"] == "django.db.backends.postgresql":
         "min_size": 1,
         "max_size": env.int("DATABASE_POOL", 16),
         "timeout": 10,
+        # Of those unused for this long one is closed at a time: after a rush, all in half a minute.
+        "max_idle": env.float("DATABASE_IDLE_S", 1.5),
     }
 
 REDIS_URL = env.str("REDIS_URL", "")
