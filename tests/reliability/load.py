@@ -84,8 +84,10 @@ class Tab(Screen):
     async def until_ready(self) -> None:
         await self.until(lambda: self.ready)
 
-    def has_ended(self, answer: str) -> bool:
-        return answer in self.messages and self.messages[answer]["status"] in FINAL
+    async def until_ended(self, answer: str) -> JSON:
+        """Wait until the tab shows the end of an answer."""
+        await self.until(lambda: self.messages.get(answer, {}).get("status") in FINAL)
+        return self.messages[answer]
 
     def cut(self) -> None:
         """Lose the network, until `restore`."""
