@@ -10,8 +10,8 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from . import process
-from .claims import next_position
-from .models import OPEN, Conversation, Message, Role, Status, Visitor
+from .admission import busy, is_free
+from .models import Conversation, Message, Role, Status, Visitor
 from .problems import Problem
 from .serializers import conversation_frame, message_frame
 
@@ -39,22 +39,38 @@ def ask(
     """Store a question and its pending answer, and have it answered.
 
     Returns question, answer, and whether they are new: the same id with the same text is the same
-    message. Raises `message_id_reused`, `answer_in_progress`, `widget_paused`.
+    message. Raises `message_id_reused`, `answer_in_progress`, `rate_limited`.
     """
-    try:
-        with transaction.atomic():
-            asked = Message.objects.filter(pk=message_id).first()
-            if asked is not None:
-                return *_asked_before(asked, conversation, text), False
-            question, answer = _store(conversation, message_id, text, page)
-    except IntegrityError:
-        # Lost a race with the same message, or with another question of this conversation.
-        asked = Message.objects.filter(pk=message_id).first()
-        if asked is not None:
-            return *_asked_before(asked, conversation, text), False
-        raise Problem("answer_in_progress") from None
-    _hand_on(question, answer)
-    return question, answer, True
+    problem = _too_busy(conversation)
+    if problem is None:
+        now = timezone.now()
+        question = Message(id=message_id, role=Role.VISITOR, text=text, page=page, completed_at=now)
+        answer = _new_answer(conversation, question)
+        try:
+            _store(conversation, question, answer, title=title_of(text))
+        except IntegrityError:
+            problem = Problem("answer_in_progress")
+        else:
+            return question, answer, True
+    # Unless it is the same message again: its first answer was lost on the way.
+    asked = Message.objects.filter(pk=message_id).first()
+    if asked is None:
+        raise problem
+    return *_asked_before(asked, conversation, text), False
+
+
+def _too_busy(conversation: Conversation) -> Problem | None:
+    """Return why nothing more can be asked now, with the time after which it may."""
+    wait_s, whom = busy(conversation)
+    match whom:
+        case "":
+            return None
+        case "visitor":
+            words = "Your other questions are still being answered."
+            return Problem("rate_limited", words, retry_after_s=wait_s)
+        case _:
+            words = "Many people are asking right now. Please ask again in a moment."
+            return Problem("rate_limited", words, retry_after_s=wait_s, reason="busy")
 
 
 def _asked_before(asked: Message, conversation: Conversation, text: str) -> tuple[Message, Message]:
@@ -69,57 +85,40 @@ def _shown(message: Message) -> Message:
     return Message.objects.to_show().get(pk=message.pk)
 
 
-def _store(
-    conversation: Conversation, message_id: uuid.UUID, text: str, page: dict[str, Any]
-) -> tuple[Message, Message]:
-    # Locks the conversation's row, so that of two questions at once one sees the other.
-    position = next_position(conversation)
-    if Message.objects.filter(conversation=conversation, status__in=OPEN).exists():
-        raise Problem("answer_in_progress")
-    now = timezone.now()
-    question = Message.objects.create(
-        id=message_id,
-        conversation=conversation,
-        position=position,
-        role=Role.VISITOR,
-        text=text,
-        page=page,
-        created_at=now,
-        completed_at=now,
-        changed_at=now,
-    )
-    answer = _new_answer(conversation, question)
-    if not conversation.title:
-        conversation.title = title_of(text)
-        conversation.save(update_fields=["title"])
-    return question, answer
-
-
 def _new_answer(
     conversation: Conversation, question: Message | None, retry_of: Message | None = None
 ) -> Message:
-    now = timezone.now()
-    return Message.objects.create(
-        conversation=conversation,
-        position=next_position(conversation),
+    return Message(
+        agent_id=conversation.agent_id,
+        widget_id=conversation.visitor.widget_id,
+        visitor_id=conversation.visitor_id,
         role=Role.AGENT,
         status=Status.PENDING,
         question=question,
         retry_of=retry_of,
-        created_at=now,
-        changed_at=now,
     )
 
 
-def _hand_on(*messages: Message) -> None:
-    """Publish what was committed, and run the turn of the last one."""
-    answer = messages[-1]
-    visitor = answer.conversation.visitor_id
-    process.publish(visitor, *map(message_frame, messages))
+def _store(conversation: Conversation, *messages: Message, title: str = "") -> None:
+    """Store messages at the conversation's end, tell of them, and run the last one's turn.
+
+    Raises IntegrityError where the database knows better: an id is taken, an answer is open.
+    """
+    with transaction.atomic():
+        fresh = Conversation.objects.select_for_update().get(pk=conversation.pk)
+        now = timezone.now()
+        for message in messages:
+            fresh.last_position += 1
+            message.conversation, message.position = conversation, fresh.last_position
+            message.created_at = message.changed_at = now
+        Message.objects.bulk_create(messages)
+        fresh.title = fresh.title or title
+        fresh.updated_at = fresh.changed_at = now
+        fresh.save(update_fields=["last_position", "title", "updated_at", "changed_at"])
     process.publish(
-        visitor, conversation_frame(Conversation.objects.get(pk=answer.conversation_id))
+        conversation.visitor_id, *map(message_frame, messages), conversation_frame(fresh)
     )
-    process.run_turn(answer.pk)
+    process.run_turn(messages[-1])
 
 
 def title_of(text: str) -> str:
@@ -133,8 +132,8 @@ def stop(answer: Message) -> Message:
     if not answer.is_open:
         return answer
     now = timezone.now()
-    mine = Message.objects.filter(pk=answer.pk, status__in=OPEN)
-    ended = mine.filter(lease_until=None).update(
+    mine = Message.objects.open().filter(pk=answer.pk)
+    ended = mine.filter(is_free()).update(
         status=Status.STOPPED, completed_at=now, changed_at=now, stop_requested=True
     )
     if ended:
@@ -153,25 +152,22 @@ def stop(answer: Message) -> Message:
 def retry(failed: Message) -> tuple[Message, bool]:
     """Ask a failed or stopped answer's question again. Returns the new answer, and if it is new.
 
-    Raises `retry_not_allowed`, `answer_in_progress`.
+    Raises `retry_not_allowed`, `answer_in_progress`, `rate_limited`.
     """
+    conversation = failed.conversation
+    if again := Message.objects.filter(retry_of=failed).first():
+        return _shown(again), False
+    if failed.role != Role.AGENT or failed.status not in (Status.FAILED, Status.STOPPED):
+        raise Problem("retry_not_allowed")
+    if problem := _too_busy(conversation):
+        raise problem
+    answer = _new_answer(conversation, failed.question, retry_of=failed)
     try:
-        with transaction.atomic():
-            if again := Message.objects.filter(retry_of=failed).first():
-                return _shown(again), False
-            if failed.role != Role.AGENT or failed.status not in (Status.FAILED, Status.STOPPED):
-                raise Problem("retry_not_allowed")
-            Conversation.objects.select_for_update().get(pk=failed.conversation_id)
-            if Message.objects.filter(
-                conversation_id=failed.conversation_id, status__in=OPEN
-            ).exists():
-                raise Problem("answer_in_progress")
-            answer = _new_answer(failed.conversation, failed.question, retry_of=failed)
+        _store(conversation, answer)
     except IntegrityError:
         if again := Message.objects.filter(retry_of=failed).first():
             return _shown(again), False
         raise Problem("answer_in_progress") from None
-    _hand_on(answer)
     return answer, True
 
 

@@ -2,21 +2,23 @@
 
 A turn is claimed by writing a fresh token into its row where no live lease stands; every later
 write names the token, so whoever lost the lease changes nothing any more. All of it is short
-database work, to be given to `Store.write`.
+database work, to be given to `Store.write`, or to `Store.read` where it says so.
 """
 
 import uuid
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils import timezone
 
+from . import breaker
+from .admission import Room, Verdict, Waiting, choose, is_free
 from .events import AgentSaid, ConversationChanged, HumanSaid, Learned, MessageChanged
-from .models import OPEN, Agent, Conversation, Message, Mode, Role, Status, Visitor
+from .models import Agent, Conversation, Message, Mode, Role, Status, Visitor
 from .providers import provider_class
 from .providers.base import Ask, Known, Past
 from .serializers import MessageOut, conversation_frame, message_frame
@@ -40,37 +42,59 @@ class Claimed:
     visitor: str
     token: uuid.UUID
     agent: Agent
+    at: datetime
+    """When it was claimed, about."""
     ask: Ask = field(repr=False)
     shown: dict[str, Any] = field(repr=False)
     version: str
     stop_requested: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What became of answers that waited: claimed with a verdict, or no longer there to claim."""
+
+    token: uuid.UUID
+    verdicts: dict[uuid.UUID, Verdict]
+    gone: set[uuid.UUID]
+
+
 def _lease_end() -> datetime:
     return timezone.now() + timedelta(seconds=settings.LEASE_S)
 
 
-def _free() -> Q:
-    return Q(lease_until=None) | Q(lease_until__lt=timezone.now())
-
-
-def claimable(limit: int) -> list[uuid.UUID]:
-    """Return answers that nobody is working on, the longest abandoned first."""
-    open_answers = Message.objects.filter(_free(), status__in=OPEN)
-    return list(open_answers.order_by("lease_until").values_list("pk", flat=True)[:limit])
-
-
-def claim(answer: uuid.UUID) -> Claimed | None:
-    """Take the turn, or return None because somebody else has it or it is over."""
+def take(waiting: Collection[Waiting], room: Room) -> Taken:
+    """Claim those of `waiting` whose turn it is, all under one fresh token."""
+    chosen = choose(waiting, room)
     token = uuid.uuid4()
-    taken = Message.objects.filter(_free(), pk=answer, status__in=OPEN).update(
-        lease_token=token, lease_until=_lease_end()
+    free = Message.objects.open().filter(is_free(), pk__in=chosen)
+    if free.update(lease_token=token, lease_until=_lease_end()) < len(chosen):
+        # The rest is over, erased or another's.
+        held = Message.objects.filter(pk__in=chosen, lease_token=token)
+        ours = set(held.values_list("pk", flat=True))
+    else:
+        ours = set(chosen)
+    agents = {one.answer: one.agent for one in waiting}
+    return Taken(
+        token=token,
+        verdicts={pk: _settled(chosen[pk], agents[pk]) for pk in chosen if pk in ours},
+        gone=chosen.keys() - ours,
     )
-    if not taken:
+
+
+def _settled(verdict: Verdict, agent: uuid.UUID | None) -> Verdict:
+    """Only one of all processes tries an agent that has rested."""
+    if verdict is Verdict.TRY and agent and not breaker.may_try(agent):
+        return Verdict.RESTS
+    return verdict
+
+
+def load(answer: uuid.UUID, token: uuid.UUID) -> Claimed | None:
+    """Read what a claimed turn needs; None if it is no longer ours. Only reads."""
+    found = Message.objects.to_show().select_related("conversation__agent", "question")
+    message = found.filter(pk=answer, lease_token=token).first()
+    if message is None:
         return None
-    message = (
-        Message.objects.to_show().select_related("conversation__agent", "question").get(pk=answer)
-    )
     conversation = message.conversation
     return Claimed(
         answer=answer,
@@ -78,6 +102,7 @@ def claim(answer: uuid.UUID) -> Claimed | None:
         visitor=str(conversation.visitor_id),
         token=token,
         agent=conversation.agent,
+        at=timezone.now(),
         ask=_ask(message),
         shown=dict(MessageOut(message).data),
         version=message.changed_at.isoformat(),
@@ -86,15 +111,13 @@ def claim(answer: uuid.UUID) -> Claimed | None:
 
 
 def _ask(answer: Message) -> Ask:
-    conversation = answer.conversation
-    question = answer.question
+    conversation, question = answer.conversation, answer.question
     assert question is not None, "an answer always has its question"
-    others = [
-        *Message.objects.filter(conversation=conversation, position__lt=question.position).order_by(
-            "-position"
-        )[:HISTORY]
-    ]
-    asked = Message.objects.filter(conversation=conversation, role=Role.AGENT).exclude(pk=answer.pk)
+    others: list[Any] = []
+    if answer.position > 2:  # else there is only the question
+        all_others = Message.objects.filter(conversation=conversation).exclude(pk=answer.pk)
+        others = [*all_others.order_by("-position")[: 2 * HISTORY]]
+    past = [one for one in others if one.position < question.position][:HISTORY]
     return Ask(
         visitor=str(conversation.visitor_id),
         conversation=str(conversation.pk),
@@ -102,32 +125,35 @@ def _ask(answer: Message) -> Ask:
         text=question.text,
         history=tuple(
             Past(role=one.role, text=one.text)
-            for one in reversed(others)
+            for one in reversed(past)
             if one.text and one.role != Role.SYSTEM and one.status == Status.COMPLETED
         ),
         known=known(answer),
         sent_before=answer.sent_at is not None,
         human=conversation.mode == Mode.HUMAN,
         other_questions=frozenset(
-            upstream["question"]
-            for upstream in asked.order_by("-position").values_list("upstream", flat=True)[:HISTORY]
-            if upstream.get("question")
+            one.upstream["question"]
+            for one in others
+            if one.role == Role.AGENT and one.upstream.get("question")
         ),
     )
 
 
 def known(answer: Message) -> Known:
     """Return the upstream ids stored for a message, its conversation and its visitor."""
-    conversation = answer.conversation
+    return replace(known_before(answer.conversation), answer=answer.upstream)
+
+
+def known_before(conversation: Conversation) -> Known:
+    """Return the upstream ids stored for a conversation and its visitor."""
     return Known(
         visitor=conversation.visitor.upstream.get(str(conversation.agent_id), {}),
         conversation=conversation.upstream,
-        answer=answer.upstream,
     )
 
 
 def _mine(claimed: Claimed) -> Any:
-    return Message.objects.filter(pk=claimed.answer, lease_token=claimed.token, status__in=OPEN)
+    return Message.objects.open().filter(pk=claimed.answer, lease_token=claimed.token)
 
 
 def _expect(rows: int) -> None:
@@ -198,6 +224,11 @@ def give_back(claimed: Claimed, text: str, seq: int) -> None:
     """Store the text so far and end the lease, so that another process takes the turn at once."""
     save_text(claimed, text, seq)
     _mine(claimed).update(lease_until=None)
+
+
+def release(answers: Iterable[uuid.UUID], token: uuid.UUID) -> None:
+    """Give turns back that were claimed and not begun."""
+    Message.objects.filter(pk__in=list(answers), lease_token=token).update(lease_until=None)
 
 
 def set_mode(conversation: uuid.UUID, human: bool) -> ConversationChanged | None:

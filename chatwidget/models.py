@@ -8,6 +8,7 @@ import hashlib
 import secrets
 import string
 import uuid
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import (
@@ -51,6 +52,18 @@ class Agent(models.Model):
     problem = models.CharField(max_length=500, blank=True, editable=False)
     """What the operator must fix, in the vendor's words; empty when all is well."""
     problem_at = models.DateTimeField(null=True, blank=True, editable=False)
+    answers_at_once = models.PositiveIntegerField(
+        default=500,
+        validators=[MinValueValidator(1), MaxValueValidator(10_000)],
+        help_text="More questions wait for their turn, as many again; the next are asked to wait.",
+    )
+    # Its circuit breaker, see `breaker.py`.
+    failures_in_row = models.PositiveIntegerField(default=0, editable=False)
+    failing_since = models.DateTimeField(null=True, blank=True, editable=False)
+    last_failure = models.CharField(max_length=500, blank=True, editable=False)
+    rests_in_row = models.PositiveIntegerField(default=0, editable=False)
+    resting_until = models.DateTimeField(null=True, blank=True, editable=False)
+    """When one question may try whether it answers again; null while it is believed to."""
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -161,6 +174,11 @@ class Widget(models.Model):
         help_text="The sites that may show the widget. None: only this service itself.",
     )
     paused = models.BooleanField(default=False, help_text="Visitors are told to come back later.")
+    answers_at_once = models.PositiveIntegerField(
+        default=500,
+        validators=[MinValueValidator(1), MaxValueValidator(10_000)],
+        help_text="This widget's share, where several ask one agent.",
+    )
     # Looks.
     color = models.CharField(
         max_length=7,
@@ -321,12 +339,33 @@ OPEN = (Status.PENDING, Status.STREAMING)
 """The states of an answer whose turn is not over."""
 
 
+def copied_key(model: type[models.Model]) -> Any:
+    """Return a field for the key of what a message belongs to anyway, through its conversation."""
+    return models.ForeignKey(
+        model,
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
+
+
 class MessageQuerySet(models.QuerySet["Message"]):
     """Messages with what is needed to show them."""
 
     def to_show(self) -> "MessageQuerySet":
         """Join what a message's JSON holds: feedback with its delivery, the widget's settings."""
         return self.select_related("feedback__delivery", "conversation__visitor__widget")
+
+    def open(self) -> "MessageQuerySet":
+        """Keep the answers whose turn is not over.
+
+        Asked by `completed_at`, since SQLite uses no partial index for a status given as parameter.
+        """
+        return self.filter(completed_at=None)
 
 
 class Message(models.Model):
@@ -371,7 +410,11 @@ class Message(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     changed_at = models.DateTimeField(default=timezone.now)
     completed_at = models.DateTimeField(null=True, blank=True)
-    # The turn: who runs it, since when it may have been sent, and who wants it stopped.
+    # The turn: whose it is (copies, so that one index tells how busy each of them is), who runs it,
+    # since when it may have been sent, and who wants it stopped.
+    agent = copied_key(Agent)
+    widget = copied_key(Widget)
+    visitor = copied_key(Visitor)
     lease_token = models.UUIDField(null=True, blank=True, editable=False)
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
     sent_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -383,7 +426,9 @@ class Message(models.Model):
         ordering = ["conversation", "position"]
         indexes = [
             models.Index(
-                fields=["lease_until"], condition=Q(status__in=OPEN), name="message_open_turns"
+                fields=["agent", "widget", "visitor", "lease_until", "created_at"],
+                condition=Q(completed_at=None),
+                name="message_open_turns",
             ),
             models.Index(fields=["created_at"], name="message_by_age"),
         ]
@@ -401,6 +446,11 @@ class Message(models.Model):
             ),
             models.CheckConstraint(condition=Q(role__in=Role.values), name="message_role"),
             models.CheckConstraint(condition=Q(status__in=Status.values), name="message_status"),
+            models.CheckConstraint(
+                condition=Q(status__in=OPEN, completed_at=None)
+                | (~Q(status__in=OPEN) & Q(completed_at__isnull=False)),
+                name="message_over_at",
+            ),
             models.CheckConstraint(condition=Q(seq__gte=0), name="message_seq"),
             models.CheckConstraint(
                 condition=Q(role=Role.AGENT) | Q(status=Status.COMPLETED, seq=0),
@@ -410,6 +460,12 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_role_display()} {str(self.pk)[:8]}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Store it; what is over from the beginning, as a question is, is so since now."""
+        if not self.is_open and self.completed_at is None:
+            self.completed_at = timezone.now()
+        super().save(*args, **kwargs)
 
     @property
     def is_open(self) -> bool:

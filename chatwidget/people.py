@@ -24,7 +24,7 @@ from .events import (
 )
 from .lanes import Room
 from .models import Conversation, Mode
-from .providers.base import Ask, Known
+from .providers.base import Ask
 from .providers.drive import drive
 from .runner import open_provider
 
@@ -100,10 +100,7 @@ async def _look(conversation: Conversation, running: process.Process) -> None:
         visitor=str(conversation.visitor_id),
         conversation=str(conversation.pk),
         text="",
-        known=Known(
-            visitor=conversation.visitor.upstream.get(str(conversation.agent_id), {}),
-            conversation=conversation.upstream,
-        ),
+        known=claims.known_before(conversation),
     )
     try:
         provider = open_provider(conversation.agent)

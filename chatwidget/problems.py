@@ -43,13 +43,23 @@ PROBLEMS: dict[str, tuple[int, str]] = {
 
 
 class Problem(exceptions.APIException):
-    """An error with a code from PROBLEMS; raise it anywhere below a view."""
+    """An error with a code from PROBLEMS; raise it anywhere below a view.
+
+    `reason` tells apart what has one code: `busy` of `rate_limited`, where others are many.
+    """
 
     def __init__(
-        self, code: str, detail: str = "", *, errors: dict[str, list[str]] | None = None
+        self,
+        code: str,
+        detail: str = "",
+        *,
+        errors: dict[str, list[str]] | None = None,
+        retry_after_s: float | None = None,
+        reason: str = "",
     ) -> None:
         self.status_code, self.title = PROBLEMS[code]
         self.code, self.errors = code, errors
+        self.retry_after_s, self.reason = retry_after_s, reason
         super().__init__(detail or self.title, code)
 
 
@@ -70,11 +80,15 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     """REST framework's exception handler: every error becomes a problem document."""
     headers: dict[str, str] = {}
     more: dict[str, Any] = {}
+    wait_s: float | None = None
     match error:
         case Problem():
             code, detail = error.code, str(error.detail)
             if error.errors:
                 more["errors"] = error.errors
+            if error.reason:
+                more["reason"] = error.reason
+            wait_s = error.retry_after_s
         case exceptions.ValidationError():
             code, detail = "invalid", "See errors for the fields."
             more["errors"] = _fields(error.detail)
@@ -82,9 +96,8 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
             code, detail = "invalid", str(error.detail)
             more["status"] = 400
         case exceptions.Throttled():
-            wait = max(1, math.ceil(getattr(error, "wait", None) or 1))
-            code, detail = "rate_limited", f"Try again in {wait} s."
-            more["retry_after"], headers["Retry-After"] = wait, str(wait)
+            wait_s = getattr(error, "wait", None) or 1.0
+            code, detail = "rate_limited", f"Try again in {max(1, math.ceil(wait_s))} s."
         case exceptions.NotAuthenticated():
             code, detail = "token_invalid", "Send `Authorization: Bearer <token>`."
             headers["WWW-Authenticate"] = "Bearer"
@@ -107,6 +120,9 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
             code, detail = "token_invalid", "This visitor has been erased."
         case _:
             return None  # a bug: Django logs it and `server_error` below answers
+    if wait_s is not None:
+        more["retry_after"] = max(1, math.ceil(wait_s))
+        headers["Retry-After"] = str(more["retry_after"])
     set_rollback()
     body = document(code, detail, **more)
     return Response(body, body["status"], headers=headers, content_type=MEDIA_TYPE)

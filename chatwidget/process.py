@@ -15,9 +15,11 @@ from typing import Any
 from django.conf import settings
 
 from . import jobs
+from .admission import Waiting
 from .events import Frame
 from .hub import REVOKED, Hub
 from .lanes import Lanes
+from .models import Message
 from .providers.http import new_client
 from .runner import Runner
 from .store import Store
@@ -132,9 +134,10 @@ def _on_loop(act: Callable[[Process], Any]) -> None:
         process.loop.call_soon_threadsafe(act, process)
 
 
-def run_turn(answer: uuid.UUID) -> None:
-    """Run a stored turn here and now."""
-    _on_loop(lambda process: process.runner.start(answer))
+def run_turn(answer: Message) -> None:
+    """Run a stored turn here, at once if there is a place for it."""
+    waiting = Waiting.of(answer)
+    _on_loop(lambda process: process.runner.start(waiting))
 
 
 def stop_turn(answer: uuid.UUID) -> None:

@@ -9,16 +9,19 @@ import contextlib
 import logging
 import time
 import uuid
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import httpx
 from django.conf import settings
 from django.db import DatabaseError
 from django.views.decorators.debug import sensitive_variables
 
-from . import claims, metrics
+from . import admission, breaker, claims, metrics
+from .admission import Room, Verdict, Waiting
 from .claims import Claimed, Final, LeaseLostError
-from .errors import Broken, ChatWidgetError, Misconfigured, ProviderError, Rejected
+from .errors import Broken, ChatWidgetError, Misconfigured, ProviderError, Rejected, Unavailable
 from .events import Finish, HumanHas, Learned, ProviderEvent, Sending
 from .hub import Hub
 from .models import Agent, Status
@@ -29,8 +32,13 @@ from .turn import Turn
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 500
-"""Answers under way at once in one process; more wait in the database."""
+AT_ONCE = settings.PROVIDER_CONNECTIONS * 4 // 5
+"""Answers under way at once in one process. Each holds one connection at a time, so a fifth of them
+is left for everything else: deliveries, looks after people, erasing."""
+SHARE = AT_ONCE // 2
+"""No agent has more of them, whatever its own limit: one that hangs leaves room for others."""
+LOOK_AGAIN_S = 0.5
+"""While answers wait here, how often it is looked whether another process has made room."""
 FINISH_TRIES = 5
 
 
@@ -43,11 +51,22 @@ def open_provider(agent: Agent) -> Provider:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A turn was claimed here: what becomes of it, and the lease's token."""
+
+    verdict: Verdict
+    token: uuid.UUID
+
+
 class Running:
     """One claimed turn while it runs here."""
 
-    def __init__(self, claimed: Claimed) -> None:
+    def __init__(self, claimed: Claimed, verdict: Verdict) -> None:
         self.claimed = claimed
+        self.verdict = verdict
+        self.failure: ProviderError | None = None
+        """How the vendor failed it before anything came."""
         self.turn = Turn(claimed.shown, version=claimed.version)
         self.saved_seq = self.turn.seq
         self.lost = False
@@ -66,20 +85,29 @@ class Runner:
 
     def __init__(self, store: Store, hub: Hub, http: httpx.AsyncClient) -> None:
         self._store, self._hub, self._http = store, hub, http
+        self._waiting: dict[uuid.UUID, tuple[Waiting, asyncio.Future[Place | None]]] = {}
         self._running: dict[uuid.UUID, Running] = {}
         self._tasks: dict[uuid.UUID, asyncio.Task[None]] = {}
+        """A task for each turn, from when it begins to wait."""
+        self._held: Counter[uuid.UUID | None] = Counter()
+        """Places taken in this process, by agent."""
+        self._news = asyncio.Event()
+        self._starter = asyncio.create_task(self._start_always())
         self._saver = asyncio.create_task(self._save_always())
         self._draining = False
 
     # --- commands ---------------------------------------------------------------------------------
 
-    def start(self, answer: uuid.UUID) -> None:
-        """Run this turn, unless it runs here already or the process is full or ending."""
-        if self._draining or answer in self._tasks or len(self._tasks) >= AT_ONCE:
+    def start(self, one: Waiting) -> None:
+        """Run this turn when there is a place for it, unless it is here already."""
+        if self._draining or one.answer in self._tasks:
             return
-        task = asyncio.create_task(self._run(answer), name=f"turn {answer}")
-        self._tasks[answer] = task
-        task.add_done_callback(lambda _: self._tasks.pop(answer, None))
+        place = asyncio.get_running_loop().create_future()
+        self._waiting[one.answer] = one, place
+        self._news.set()
+        task = asyncio.create_task(self._run(one, place), name=f"turn {one.answer}")
+        self._tasks[one.answer] = task
+        task.add_done_callback(lambda _: self._tasks.pop(one.answer, None))
 
     def stop(self, answer: uuid.UUID) -> None:
         """Stop this turn if it runs here."""
@@ -88,28 +116,82 @@ class Runner:
 
     async def recover(self) -> bool:
         """Start turns that nobody has: their process died, or had no room."""
-        room = AT_ONCE - len(self._tasks)
-        if self._draining or room <= 0:
-            return False
-        for answer in await self._store.read(claims.claimable, min(room, 100)):
-            self.start(answer)
+        room = self._room().places
+        if not self._draining and room > 0:
+            for one in await self._store.read(admission.abandoned, min(room, 100)):
+                self.start(one)
         return False
 
     async def drain(self) -> None:
         """Give every turn back, text and all, for another process or the next start."""
         self._draining = True
+        self._news.set()
+        await self._starter
         for task in list(self._tasks.values()):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self._saver.cancel()
 
+    # --- who may begin ----------------------------------------------------------------------------
+
+    def _room(self) -> Room:
+        return Room(places=AT_ONCE - self._held.total(), share=SHARE, held=self._held)
+
+    async def _start_always(self) -> None:
+        while not self._draining:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_AGAIN_S if self._waiting else None):
+                    await self._news.wait()
+            self._news.clear()
+            try:
+                if self._waiting:
+                    await self._start_waiting()
+            except Exception:  # they wait on, and it is tried again
+                log.exception("no answer can begin now")
+
+    async def _start_waiting(self) -> None:
+        """Claim all at once those whose turn it is: the more ask, the less each claim costs."""
+        waiting = [one for one, _ in self._waiting.values()]
+        taken = await self._store.write(claims.take, waiting, self._room())
+        if self._draining:
+            await self._store.write(claims.release, taken.verdicts, taken.token)
+            return
+        for one in waiting:
+            if verdict := taken.verdicts.get(one.answer):
+                self._held[one.agent] += 1
+                self._tell(one, Place(verdict, taken.token))
+            elif one.answer in taken.gone or one.abandoned:
+                self._tell(one, None)
+
+    def _tell(self, one: Waiting, place: Place | None) -> None:
+        _, told = self._waiting.pop(one.answer)
+        told.set_result(place)
+
+    def _leave(self, one: Waiting) -> None:
+        """Free the turn's place."""
+        self._held[one.agent] -= 1
+        self._news.set()
+
     # --- one turn ---------------------------------------------------------------------------------
 
-    async def _run(self, answer: uuid.UUID) -> None:
-        claimed = await self._store.write(claims.claim, answer)
+    async def _run(self, one: Waiting, place: "asyncio.Future[Place | None]") -> None:
+        held = await place
+        if held is None:
+            return
+        try:
+            await self._run_claimed(one.answer, held)
+        finally:
+            self._leave(one)
+
+    async def _run_claimed(self, answer: uuid.UUID, place: Place) -> None:
+        try:
+            claimed = await self._store.read(claims.load, answer, place.token)
+        except BaseException:
+            await asyncio.shield(self._store.write(claims.release, [answer], place.token))
+            raise
         if claimed is None:
             return
-        running = Running(claimed)
+        running = Running(claimed, place.verdict)
         self._running[answer] = running
         self._hub.open(running.turn)
         started = time.monotonic()
@@ -117,6 +199,7 @@ class Runner:
             final = await self._answer(running)
             await self._finish(running, final)
             await self._note_problem(claimed.agent, final)
+            await self._note_health(running, final)
             metrics.turns.labels(claimed.agent.provider, final.status.value).inc()
             metrics.answer_seconds.labels(claimed.agent.provider).observe(
                 time.monotonic() - started
@@ -135,6 +218,8 @@ class Runner:
         claimed, turn = running.claimed, running.turn
         if running.stopped:
             return self._final(running, Status.STOPPED)
+        if running.verdict in (Verdict.RESTS, Verdict.LATE):
+            return self._failed(running, Unavailable(running.verdict.value))
         running.work = asyncio.create_task(self._drive(running))
         try:
             await asyncio.wait([running.work])
@@ -159,6 +244,8 @@ class Runner:
                 metrics.upstream_errors.labels(
                     claimed.agent.provider, type(error).__name__.lower()
                 ).inc()
+                if breaker.is_failure(error) and not turn.text:
+                    running.failure = error
                 return self._failed(running, error)
             case ChatWidgetError():
                 log.error("turn %s cannot run: %s", turn.message, error)
@@ -193,6 +280,9 @@ class Runner:
         frame = running.turn.take(events)
         if frame is not None:
             self._hub.publish(claimed.visitor, frame, ring=False)
+            if running.verdict is Verdict.TRY:  # it answers: nobody else is to wait for the end
+                running.verdict = Verdict.ASK
+                await self._store.write(breaker.answered, claimed.agent, claimed.at)
             if running.turn.finish is None:
                 # What arrives meanwhile comes as one read: merging and back-pressure in one.
                 await asyncio.sleep(settings.DELTA_WINDOW_S)
@@ -251,9 +341,22 @@ class Runner:
         if refused or (agent.problem and final.status == Status.COMPLETED):
             await self._store.write(claims.note_problem, agent, final.problem if refused else "")
 
+    async def _note_health(self, running: Running, final: Final) -> None:
+        """Tell the agent's circuit breaker what this answer says of the vendor, if anything."""
+        claimed, agent = running.claimed, running.claimed.agent
+        tried = running.verdict is Verdict.TRY
+        if running.failure:
+            await self._store.write(breaker.failed, agent, running.failure, tried=tried)
+        elif tried and final.status == Status.STOPPED:
+            await self._store.write(breaker.try_another, agent)
+        elif tried or (agent.failures_in_row and running.turn.text):
+            await self._store.write(breaker.answered, agent, claimed.at)
+
     async def _give_back(self, running: Running) -> None:
         claimed, turn = running.claimed, running.turn
         with contextlib.suppress(DatabaseError):
+            if running.verdict is Verdict.TRY:
+                await asyncio.shield(self._store.write(breaker.try_another, claimed.agent))
             await asyncio.shield(self._store.write(claims.give_back, claimed, turn.text, turn.seq))
 
     # --- keeping what came ------------------------------------------------------------------------

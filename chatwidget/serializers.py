@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from .events import ConversationChanged, MessageChanged
-from .models import Conversation, Message, Visitor, Widget
+from .models import Conversation, Message, Role, Visitor, Widget
 from .problems import PROBLEMS
 from .providers import PROVIDERS
 
@@ -209,6 +209,8 @@ class MessageOut(serializers.ModelSerializer[Message]):
 
     @extend_schema_field(FeedbackOut(allow_null=True))
     def get_feedback(self, message: Message) -> dict[str, Any] | None:
+        if message.is_open or message.role == Role.VISITOR:
+            return None  # without asking the database: nobody could have rated it
         feedback = getattr(message, "feedback", None)  # the reverse side raises AttributeError
         return FeedbackOut(feedback).data if feedback else None
 
@@ -347,6 +349,9 @@ class ProblemOut(serializers.Serializer[Any]):
         child=serializers.ListField(child=serializers.CharField()), required=False
     )
     retry_after = serializers.IntegerField(required=False)
+    reason = serializers.ChoiceField(
+        choices=["busy"], required=False, help_text="Of `rate_limited`: others are many, not you."
+    )
 
 
 # --- frames ---------------------------------------------------------------------------------------

@@ -169,8 +169,16 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024  # the admin's forms; visitors' bodies
 
 # Lets base URLs point to loopback and private addresses. Never editable in the admin.
 PROVIDER_ALLOW_PRIVATE = env.bool("PROVIDER_ALLOW_PRIVATE", False)
-# Connections to all vendors together, per process.
-PROVIDER_CONNECTIONS = env.int("PROVIDER_CONNECTIONS", 1000)
+# Connections to all vendors together, per process. Four fifths are for answers, of which no agent
+# gets more than half; a fifth is for everything else.
+PROVIDER_CONNECTIONS = env.int("PROVIDER_CONNECTIONS", 1250)
+# Answers that one visitor may have under way.
+VISITOR_AT_ONCE = env.int("VISITOR_AT_ONCE", 3)
+# An answer that has waited this long for its turn fails.
+ANSWER_WAIT_S = env.float("ANSWER_WAIT_S", 60.0)
+# After so many failures in a row an agent rests, at first for this long, a minute at most.
+AGENT_FAILURES = env.int("AGENT_FAILURES", 5)
+AGENT_REST_S = env.float("AGENT_REST_S", 10.0)
 # How long a claimed turn stays another process's before it counts as orphaned.
 LEASE_S = env.float("LEASE_S", 15.0)
 # Deltas of one answer are merged so that at most one frame goes out in this time.

@@ -176,7 +176,8 @@ class VisitorView(APIView):
 
     def conversation(self, request: Request, pk: UUID) -> Conversation:
         """Return the visitor's own conversation. Raises `not_found`."""
-        found = Conversation.objects.filter(pk=pk, visitor=self.visitor(request)).first()
+        mine = Conversation.objects.select_related("agent").filter(visitor=self.visitor(request))
+        found = mine.filter(pk=pk).first()
         if found is None:
             raise Problem("not_found")
         found.visitor = self.visitor(request)

@@ -15,7 +15,8 @@ from random import Random
 import pytest
 from django.db import connection
 
-from chatwidget.claims import claim
+from chatwidget.admission import Room, Waiting
+from chatwidget.claims import take
 from chatwidget.models import Conversation, Message, Role, Status
 
 from ..cast import make_conversation
@@ -129,7 +130,7 @@ def test_of_many_who_claim_an_answer_one_has_it(report: Report, rounds: int) -> 
     def take_part() -> None:
         for _ in range(rounds):
             together.wait(timeout=30)
-            if claim(answers[-1].pk):
+            if take([Waiting.of(answers[-1])], Room(places=1, share=1, held=Counter())).verdicts:
                 winners[answers[-1].pk] += 1
         connection.close()
 

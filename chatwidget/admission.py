@@ -1,0 +1,228 @@
+"""How many answers are under way at once: per agent, per widget, per visitor, in one process.
+
+An answer under way holds a live lease, so the database knows how busy an agent is, whatever
+process runs its answers. Where everybody has room nobody waits. Where not, answers begin in the
+order in which they were asked, and nobody stands behind somebody who waits for another agent or
+another widget. As many may wait as are answered at once; the next visitors are told to come back.
+
+Every process reads the same line, so two that look at the same moment take different answers of
+it. SQLite lets only one look at a time. On PostgreSQL a limit is passed by one where a question
+reached the database later than a younger one, and two processes look just between the two.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import Enum
+
+from django.conf import settings
+from django.db.models import Count, Min, Q
+from django.utils import timezone
+
+from .models import Conversation, Message
+
+LINE = 200
+"""At most this many of those who wait are looked at for the places that are free."""
+ABANDONED_S = 2.0
+"""An answer that has waited longer than this may begin in any process, not only where asked."""
+SOONEST_S, LATEST_S = 2.0, 30.0
+"""What a visitor who finds the line full is told to wait, at least and at most."""
+
+
+def is_free() -> Q:
+    """Select answers that nobody is working on."""
+    return Q(lease_until=None) | Q(lease_until__lt=timezone.now())
+
+
+def count(of: Q | None = None) -> Count:
+    """Count answers, or those of them that `of` selects. Their age is never null, and indexed."""
+    return Count("created_at", filter=of)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """An answer that is still to begin, or was begun by a process that is gone."""
+
+    answer: uuid.UUID
+    agent: uuid.UUID | None
+    since: datetime
+    sent: bool = False
+    """The vendor may have its question already."""
+    abandoned: bool = False
+    """Found by a sweep: whoever has no place for it now leaves it to the next sweep."""
+
+    @classmethod
+    def of(cls, answer: Message, *, abandoned: bool = False) -> "Waiting":
+        """Return what is to be known of a stored answer."""
+        return cls(
+            answer=answer.pk,
+            agent=answer.agent_id,
+            since=answer.created_at,
+            sent=answer.sent_at is not None,
+            abandoned=abandoned,
+        )
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it has waited as long as anybody is to wait."""
+        waited = timezone.now() - self.since
+        return not self.sent and waited > timedelta(seconds=settings.ANSWER_WAIT_S)
+
+
+class Verdict(Enum):
+    """What becomes of an answer that waits no longer."""
+
+    ASK = ""
+    TRY = "the first question after a rest"
+    RESTS = "not asked: the vendor has failed several times and is left alone for a while"
+    LATE = "not asked: it has waited too long for its turn"
+
+
+@dataclass(slots=True)
+class Room:
+    """The places of one process: in all, and for any one agent at most."""
+
+    places: int
+    share: int
+    held: Counter[uuid.UUID | None]
+
+    def take(self, agent: uuid.UUID | None) -> bool:
+        """Take a place for an answer of this agent. Returns False if there is none."""
+        if self.places <= 0 or self.held[agent] >= self.share:
+            return False
+        self.places -= 1
+        self.held[agent] += 1
+        return True
+
+
+@dataclass(slots=True)
+class Places:
+    """The places that are free over all processes, and who needs them."""
+
+    of_agent: dict[uuid.UUID, int] = field(default_factory=dict)
+    of_widget: dict[str, int] = field(default_factory=dict)
+    crowded: set[uuid.UUID] = field(default_factory=set)
+    """Agents that have more open answers than may begin, or whose widgets have."""
+    rests: dict[uuid.UUID, datetime] = field(default_factory=dict)
+
+    @property
+    def full(self) -> Q:
+        """Select answers of the agents and widgets that have no place left."""
+        return Q(agent__in=[one for one, free in self.of_agent.items() if free <= 0]) | Q(
+            widget__in=[one for one, free in self.of_widget.items() if free <= 0]
+        )
+
+    def take(self, agent: uuid.UUID, widget: str) -> bool:
+        """Take a place of both. Returns False if one of them has none."""
+        if self.of_agent[agent] <= 0 or self.of_widget[widget] <= 0:
+            return False
+        self.of_agent[agent] -= 1
+        self.of_widget[widget] -= 1
+        return True
+
+
+def look() -> Places:
+    """Read how busy everybody is."""
+    rows = (
+        Message.objects.open()
+        .exclude(agent=None)
+        .values_list(
+            "agent", "agent__answers_at_once", "agent__resting_until",
+            "widget", "widget__answers_at_once",
+        )
+        .annotate(number=count(), under_way=count(~is_free()))
+        .order_by()
+    )  # fmt: skip
+    places, still_open = Places(), Counter[uuid.UUID | str]()
+    pairs: list[tuple[uuid.UUID, int, str, int]] = []
+    for agent, agents_limit, resting_until, widget, widgets_limit, number, under_way in rows:
+        places.of_agent[agent] = places.of_agent.get(agent, agents_limit) - under_way
+        places.of_widget[widget] = places.of_widget.get(widget, widgets_limit) - under_way
+        still_open.update({agent: number, widget: number})
+        pairs.append((agent, agents_limit, widget, widgets_limit))
+        if resting_until:
+            places.rests[agent] = resting_until
+    places.crowded = {
+        agent
+        for agent, agents_limit, widget, widgets_limit in pairs
+        if still_open[agent] > agents_limit or still_open[widget] > widgets_limit
+    }
+    return places
+
+
+def line(places: Places) -> set[uuid.UUID]:
+    """Take the free places of crowded agents for those who have waited longest; return who."""
+    waiting = (
+        Message.objects.open()
+        .filter(is_free(), agent__in=places.crowded)
+        .exclude(places.full)
+        .order_by("created_at")
+        .values_list("pk", "agent", "widget")
+    )
+    return {answer for answer, agent, widget in waiting[:LINE] if places.take(agent, widget)}
+
+
+def choose(waiting: Iterable[Waiting], room: Room) -> dict[uuid.UUID, Verdict]:
+    """Return those of `waiting` that wait no longer, and what becomes of each.
+
+    Belongs into the transaction that then claims them.
+    """
+    now, places = timezone.now(), look()
+    room = replace(room, held=room.held.copy())
+    first = line(places) if places.crowded else set()
+    chosen: dict[uuid.UUID, Verdict] = {}
+    for one in sorted(waiting, key=lambda one: one.since):
+        rests_until = None if one.sent or one.agent is None else places.rests.get(one.agent)
+        if rests_until and rests_until > now:
+            chosen[one.answer] = Verdict.RESTS
+        elif rests_until and one.agent:
+            chosen[one.answer] = Verdict.TRY
+            places.rests[one.agent] = datetime.max.replace(tzinfo=now.tzinfo)  # one is enough
+        elif (one.agent not in places.crowded or one.answer in first) and room.take(one.agent):
+            chosen[one.answer] = Verdict.ASK
+        elif one.is_late:
+            chosen[one.answer] = Verdict.LATE
+    return chosen
+
+
+def abandoned(limit: int) -> list[Waiting]:
+    """Return answers whose process is gone or has no room, as far as they could begin now."""
+    now = timezone.now()
+    waited = Q(created_at__lt=now - timedelta(seconds=ABANDONED_S))
+    late = Q(created_at__lt=now - timedelta(seconds=settings.ANSWER_WAIT_S))
+    found = (
+        Message.objects.open()
+        .filter(is_free(), waited | Q(lease_token__isnull=False))
+        .exclude(look().full, ~late)
+        .order_by("created_at")
+    )
+    return [Waiting.of(answer, abandoned=True) for answer in found[:limit]]
+
+
+def busy(conversation: Conversation) -> tuple[float, str]:
+    """Return (0, "") if one more question may be asked in this conversation.
+
+    Otherwise the seconds after which it is worth asking again, and whom it waits for: `agent`
+    (also for its share, the widget's) or `visitor`.
+    """
+    visitor = conversation.visitor
+    still_open = Message.objects.open()
+    counts = still_open.aggregate(
+        agent=count(Q(agent=conversation.agent_id)),
+        widget=count(Q(widget=visitor.widget_id)),
+        visitor=count(Q(visitor=visitor.pk)),
+    )
+    if counts["visitor"] >= settings.VISITOR_AT_ONCE:
+        return SOONEST_S, "visitor"
+    if (
+        counts["agent"] < 2 * conversation.agent.answers_at_once
+        and counts["widget"] < 2 * visitor.widget.answers_at_once
+    ):
+        return 0.0, ""
+    # As long as whoever is first in line has waited: by then the line of now has begun.
+    line = still_open.filter(is_free(), agent=conversation.agent_id)
+    oldest = line.aggregate(at=Min("created_at"))["at"] or timezone.now()
+    waited = (timezone.now() - oldest).total_seconds()
+    return min(max(waited, SOONEST_S), LATEST_S), "agent"
