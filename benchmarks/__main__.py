@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,7 +39,7 @@ from .processes import (
 from .scenarios import QUICK, SCENARIOS, Scenario
 from .table import table
 
-RUN_S = 300
+RUN_S = 180
 """No run takes longer."""
 LOG_CHARS = 3000
 PACKAGES = (
@@ -206,6 +207,7 @@ def failed(text: str) -> None:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended then, too
     given = arguments()
     scenarios = [
         one for one in (QUICK if given.quick else SCENARIOS) if one.name in given.scenarios

@@ -219,7 +219,9 @@ async def run(job: Job) -> Row:
     try:
         for early in (first, second):
             await early.arrive()
-            await early.ask(question(5, 100)[1])
+            async with asyncio.timeout(job.scenario.quiet_s):
+                if not (await early.ask(question(5, 100)[1])).ended:
+                    raise ConnectionError("the first answer did not end")
         gc.collect()
         gc.disable()  # a pause of ours would look like one of the server's
         measure = idle if job.scenario.kind == "idle" else answers

@@ -48,28 +48,30 @@ class Visitor(ABC):
     async def ask(self, question: str) -> Receipts:
         """Ask, and take what comes until the answer ends. Cancelled: it has not ended."""
         receipts = Receipts(asked_at=time.monotonic())
-        frames: list[tuple[float, str]] = []
         self.heard_at = receipts.asked_at
-        asking = asyncio.create_task(self.send(question))
+        frames: list[tuple[float, str]] = []
         try:
-            async for frame in self.receive():
-                self.heard_at = time.monotonic()
-                frames.append((self.heard_at, frame))
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self.send(question))
+                both.create_task(self._listen(frames))
             receipts.ended = True
-        except (asyncio.CancelledError, ConnectionError, aiohttp.ClientError) as ending:
-            asking.cancel()
-            print(f"an answer did not end: {ending!r}", file=sys.stderr)
-        await asyncio.wait([asking])
-        if not asking.cancelled() and (error := asking.exception()):
-            print(f"a question was not taken: {error!r}", file=sys.stderr)
+        except asyncio.CancelledError:
+            print("an answer did not end", file=sys.stderr)
+        except ExceptionGroup as errors:
+            print(f"an answer did not come: {errors.exceptions[0]!r}", file=sys.stderr)
         receipts.frames = [
             (at, text) for at, frame in frames if (text := self.text(frame)) is not None
         ]
         return receipts
 
+    async def _listen(self, frames: list[tuple[float, str]]) -> None:
+        async for frame in self.receive():
+            self.heard_at = time.monotonic()
+            frames.append((self.heard_at, frame))
+
     @abstractmethod
     async def send(self, question: str) -> None:
-        """Send the question. What it raises is an error of the run."""
+        """Send the question."""
 
     @abstractmethod
     def receive(self) -> AsyncIterator[str]:

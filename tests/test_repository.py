@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .server import ROOT
 
+LOCKS = ("requirements*.txt", "benchmarks/requirements.txt")
 PROBE = """
 import django
 django.setup()
@@ -35,13 +36,13 @@ def tracked(*patterns: str) -> list[Path]:
 
 
 def test_lock_files_name_no_address() -> None:
-    locks = tracked("requirements*.txt", "frontend/package-lock.json")
-    assert len(locks) == 3
+    locks = tracked(*LOCKS, "frontend/package-lock.json")
+    assert len(locks) == 4
     assert [lock.name for lock in locks if "://" in lock.read_text()] == []
 
 
 def test_python_locks_have_hashes_for_everything() -> None:
-    for lock in tracked("requirements*.txt"):
+    for lock in tracked(*LOCKS):
         pins = re.split(r"\n(?=[a-z])", lock.read_text().strip())
         assert [pin[:40] for pin in pins if "--hash=sha256:" not in pin] == []
 
