@@ -21,9 +21,13 @@ PROPERTY = "reliability"
 
 def sized(name: str, *, gate: Any, full: Any) -> pytest.MarkDecorator:
     """Run a test at two sizes: `gate` with every run, `full` when long runs are asked for."""
+    patient = pytest.mark.timeout(300)  # for a busy machine; a long run brings its own
     return pytest.mark.parametrize(
         name,
-        [pytest.param(gate, id="gate"), pytest.param(full, id="full", marks=pytest.mark.long)],
+        [
+            pytest.param(gate, id="gate", marks=patient),
+            pytest.param(full, id="full", marks=pytest.mark.long),
+        ],
     )
 
 
