@@ -224,15 +224,15 @@ async def _rated(agent: Agent, run: _Run, http: httpx.AsyncClient, *, rate: bool
 
 
 async def _cleaned(agent: Agent, run: _Run, http: httpx.AsyncClient, *, rated: bool) -> list[Step]:
-    """Have the vendor erase the test's visitor where it can, unless a rating is to be looked at."""
+    """Have the vendor forget the test's visitor if it can, unless a rating is to be looked at."""
     provider = open_provider(agent)
-    if not provider.erases or rated or not run.known.visitor:
+    if not (provider.erases or provider.closes) or rated or not run.known.visitor:
         return []
     again = _Run()
-    await _flow(provider, provider.erase(run.known.visitor), http, again)
+    await _flow(provider, provider.forget(run.known.visitor), http, again)
     if again.error is not None:
         return [_failed(provider, "clean up", again.error, again.exchanges)]
-    note = "The test's conversation was erased at the vendor."
+    note = f"The test's conversation was {'erased' if provider.erases else 'closed'} at the vendor."
     return [_passed(provider, "clean up", again.exchanges, note)]
 
 

@@ -1,8 +1,8 @@
 """Forgetting: visitors who ask to, and conversations past their widget's retention.
 
 What is kept here goes at once, in one transaction; other applications' rows go with the messages
-they belong to. Vendors that can be asked to forget are asked afterwards, by a row that goes when
-they have done so.
+they belong to. Vendors that can be asked to forget, or at least to close, are asked afterwards, by
+a row that goes when they have done so.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ def erase_visitor(visitor: Visitor) -> None:
         Erasure.objects.bulk_create(
             Erasure(agent=agent, upstream=visitor.upstream[str(agent.pk)])
             for agent in agents.values()
-            if (adapter := PROVIDERS.get(agent.provider)) and adapter.erases
+            if (adapter := PROVIDERS.get(agent.provider)) and (adapter.erases or adapter.closes)
         )
         visitor.delete()
     process.revoke(pk)
@@ -75,7 +75,7 @@ async def _erase(erasure: Erasure, running: process.Process) -> None:
     try:
         provider = open_provider(erasure.agent)
         async with asyncio.timeout(FIRST_RETRY_S / 2):
-            await drive(provider, provider.erase(erasure.upstream), running.http)
+            await drive(provider, provider.forget(erasure.upstream), running.http)
     except (ChatWidgetError, TimeoutError) as error:
         problem = str(error) or "no answer in time"
         log.warning("erasing at %s failed: %s", erasure.agent, problem)
@@ -129,8 +129,18 @@ def retain(widget: Widget) -> bool:
     assert widget.retention_days is not None, "called for widgets that have a retention"
     before = timezone.now() - timedelta(days=widget.retention_days)
     old = Conversation.objects.filter(visitor__widget=widget, updated_at__lt=before)
-    conversations = old.values_list("pk", flat=True)[:BATCH]
-    Conversation.objects.filter(pk__in=list(conversations)).delete()
+    conversations = list(old.select_related("agent", "visitor")[:BATCH])
+    with transaction.atomic():
+        Erasure.objects.bulk_create(
+            Erasure(
+                agent=one.agent,
+                upstream=one.visitor.upstream.get(str(one.agent_id), {}) | one.upstream,
+            )
+            for one in conversations
+            if (adapter := PROVIDERS.get(one.agent.provider)) and adapter.closes
+        )
+        Conversation.objects.filter(pk__in=[one.pk for one in conversations]).delete()
+    process.wake(JOB)
     # Whoever has nothing left and was not here since is forgotten whole, at the vendor too.
     gone = Visitor.objects.filter(widget=widget, seen_at__lt=before, conversations=None)[:BATCH]
     visitors = list(gone)

@@ -65,7 +65,9 @@ def capabilities(provider: type[Provider]) -> list[Capability]:
             provider.erases,
             "Erasing",
             "The vendor is asked to erase a visitor who is erased here.",
-            "Erasing a visitor erases what is kept here; ask the vendor about their side.",
+            "Erasing a visitor erases what is kept here"
+            + (", and closes their conversations at the vendor" * provider.closes)
+            + "; ask the vendor about their side.",
         ),
     ]
     return [Capability(yes, name, can if yes else cannot) for yes, name, can, cannot in rows]

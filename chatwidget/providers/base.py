@@ -232,7 +232,9 @@ class Provider(ABC):
     stops_upstream: ClassVar[bool] = False
     """Stopping also ends the work at the vendor; otherwise we only stop listening."""
     erases: ClassVar[bool] = False
-    """The vendor can be asked to erase a visitor; `erase` does it."""
+    """The vendor can be asked to erase a visitor; `forget` does it."""
+    closes: ClassVar[bool] = False
+    """It erases nothing, but can be asked to end conversations for good; `forget` does that."""
     secret_ids: ClassVar[frozenset[str]] = frozenset()
     """Upstream ids by which anybody could be the visitor: stored, and never shown."""
 
@@ -272,9 +274,12 @@ class Provider(ABC):
         raise Unsupported(f"{self.label} takes no feedback")
         yield
 
-    def erase(self, ids: Mapping[str, str]) -> Flow:
-        """Have the vendor erase the user with these upstream ids."""
-        raise Unsupported(f"{self.label} cannot be asked to erase")
+    def forget(self, ids: Mapping[str, str]) -> Flow:
+        """Have the vendor erase the user with these upstream ids, or else close what is open.
+
+        Where it only closes, ids may name a conversation, too: then that one alone.
+        """
+        raise Unsupported(f"{self.label} cannot be asked to forget")
         yield
 
     def send(self, step: Call | Stream) -> Steps:

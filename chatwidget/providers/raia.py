@@ -291,7 +291,7 @@ class Raia(Provider):
 
     # --- erasing ----------------------------------------------------------------------------------
 
-    def erase(self, ids: Mapping[str, str]) -> Flow:
+    def forget(self, ids: Mapping[str, str]) -> Flow:
         """Delete all of the user's conversations, then the user. What is gone already is fine."""
         user = ids.get("user")
         if not user:

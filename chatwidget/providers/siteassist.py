@@ -11,7 +11,7 @@ or whole. There is no idempotency key, but every message is kept: an answer that
 send whose fate is unknown, are read back from the conversation's messages and never sent again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
 from ..errors import (
@@ -84,7 +84,7 @@ class SiteAssist(SiteAssistApi):
     has_humans = True
     resumes = True
     stops_upstream = False  # whether leaving a stream ends the work is not documented
-    erases = False  # conversations can be closed, and nothing can be deleted
+    closes = True  # and nothing can be deleted
 
     # --- a turn -----------------------------------------------------------------------------------
 
@@ -290,6 +290,18 @@ class SiteAssist(SiteAssistApi):
         )
         if fields(reply.data).get("feedback", wanted) != wanted:
             raise self.broken("a rating that is not the one it was given")
+
+    # --- closing ----------------------------------------------------------------------------------
+
+    def forget(self, ids: Mapping[str, str]) -> Flow:
+        """Close what is open, as the visitor. What is not listed is not the visitor's."""
+        self.sa_vid = ids.get("sa_vid", "")
+        if not self.sa_vid:
+            return
+        wanted = ids.get("conversation")
+        for conversation in (yield from self.open_conversations()):
+            if wanted in (None, conversation):
+                yield from self.send(Call(method="POST", path=f"{self.path(conversation)}/close"))
 
 
 def refused(error: ProviderError) -> bool:

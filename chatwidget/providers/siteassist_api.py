@@ -20,6 +20,8 @@ from .siteassist_text import objects, safe, uuid_of
 
 MOST_TOKENS = 10_000
 """Visitors whose token is kept; beyond that, the one not heard of for longest makes room."""
+PAGE = 100
+"""Conversations in one list, as many as the vendor gives."""
 PLAN = {"currentPlan": "it has", "requiredPlan": "it needs", "feature": "for"}
 
 
@@ -169,6 +171,21 @@ class SiteAssistApi(Provider):
         """Return whether more can be said in it: it is there, still ours, and not closed."""
         data = yield from self._conversation(conversation, accept=(403, 404))
         return data.get("status") == "open"
+
+    def open_conversations(self) -> Steps:
+        """Return the ids of all that the visitor has open."""
+        found: list[str] = []
+        while True:
+            page = {"status": "open", "limit": str(PAGE), "offset": str(len(found))}
+            reply: Reply = yield from self.send(
+                Call(method="GET", path="/conversations", query=page)
+            )
+            listed = fields(reply.data).get("data")
+            if not isinstance(listed, list):
+                raise self.broken("a list of conversations without any")
+            found += [self.id_of(one) for one in listed]
+            if len(listed) < PAGE:
+                return found
 
     def _conversation(self, conversation: str, accept: tuple[int, ...] = ()) -> Steps:
         reply: Reply = yield from self.send(

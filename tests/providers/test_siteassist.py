@@ -1,14 +1,16 @@
 """SiteAssist: streamed or whole, read back where it breaks off, rated as the visitor."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from chatwidget.admin.conversations import upstream_ids
 from chatwidget.connection_test import check_agent
 from chatwidget.events import Learned
-from chatwidget.models import Agent, Conversation, Message, Widget
+from chatwidget.models import Agent, Conversation, Erasure, Message, Widget
 from chatwidget.models import Visitor as VisitorRow
 from chatwidget.providers.base import Ask, Setup
 from chatwidget.providers.siteassist import SiteAssist
@@ -767,3 +769,53 @@ def test_the_document_is_whole() -> None:
     for operation in DOCUMENT.operations:
         DOCUMENT.request_problems(operation, {}, {}, b"")
     assert DOCUMENT.dangling == set()
+
+
+# --- forgetting -----------------------------------------------------------------------------------
+
+
+def open_ones(siteassist: SiteAssistSimulator) -> list[str]:
+    return [one.id for one in siteassist.conversations.values() if one.status == "open"]
+
+
+async def test_an_erased_visitors_conversations_are_closed_and_nobody_elses(
+    server: Server, widget: Widget, agent: Agent, siteassist: SiteAssistSimulator
+) -> None:
+    async with Visitor(server.url, widget.key) as other, Visitor(server.url, widget.key) as visitor:
+        await other.ask_and_wait("I stay")
+        kept = open_ones(siteassist)
+        await visitor.ask_and_wait("Are you open?")
+        await visitor.ask_and_wait("And tomorrow?")
+        with siteassist.changing():  # more than one list holds
+            sa_vid = siteassist.conversations[open_ones(siteassist)[-1]].visitor
+            for _ in range(100):
+                siteassist.converse(sa_vid)
+        await visitor.call("DELETE", "/visitor", expect=204)
+        await siteassist.eventually(lambda: open_ones(siteassist) == kept)
+    await eventually(lambda: not Erasure.objects.filter(agent=agent).exists())
+
+
+async def test_a_conversation_past_its_retention_is_closed_alone(
+    server: Server, widget: Widget, siteassist: SiteAssistSimulator
+) -> None:
+    widget.retention_days = 30
+    widget.save()
+    async with Visitor(server.url, widget.key) as visitor:
+        old = await visitor.ask_and_wait("Long ago")
+        await visitor.ask_and_wait("Just now")
+    gone, kept = open_ones(siteassist)
+    server.stop()
+    past = timezone.now() - timedelta(days=31)
+    Conversation.objects.filter(pk=old["conversation"]).update(updated_at=past)
+    server.start()
+    await siteassist.eventually(lambda: open_ones(siteassist) == [kept])
+    assert siteassist.conversations[gone].status == "closed"
+    assert not Conversation.objects.filter(pk=old["conversation"]).exists()
+
+
+async def test_what_the_connection_test_began_is_closed(
+    agent: Agent, siteassist: SiteAssistSimulator
+) -> None:
+    steps = await check_agent(agent)
+    assert steps[-1].note == "The test's conversation was closed at the vendor."
+    assert open_ones(siteassist) == []

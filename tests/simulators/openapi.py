@@ -214,8 +214,9 @@ def _json_schema_of(part: JSON) -> JSON:
 
 def _typed(text: str, kind: JSON) -> JSON:
     """A query value as the JSON value it stands for; left as text if it does not look like one."""
-    if kind == "boolean":
+    kinds = kind if isinstance(kind, list) else [kind]
+    if "boolean" in kinds:
         return {"true": True, "false": False}.get(text, text)
-    if kind in ("number", "integer") and re.fullmatch(r"-?\d+(\.\d+)?", text):
+    if {"number", "integer"} & set(kinds) and re.fullmatch(r"-?\d+(\.\d+)?", text):
         return json.loads(text)
     return text
