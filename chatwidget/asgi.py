@@ -35,11 +35,12 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     scope["root_path"] = ""
     match scope["type"]:
         case "http":
-            with process.requests:
+            with process.under_way:
                 await _http(scope, receive, _named(scope, send))
         case "websocket" if scope["path"] == "/ws/v1/":
             logs.begin_request()
-            await sockets(scope, receive, send)
+            with process.under_way:
+                await sockets(scope, receive, send)
         case "websocket":
             await receive()
             await send({"type": "websocket.close"})

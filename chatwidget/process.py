@@ -52,12 +52,12 @@ class Process:
 
 _process: Process | None = None
 _draining = False
-REQUESTS_S = 3.0
-"""How long a process that ends waits for requests under way."""
+UNDER_WAY_S = 4.0
+"""How long a process that ends waits for requests to be answered and sockets to be closed."""
 
 
-class Requests:
-    """Requests under way. Used on the event loop only."""
+class UnderWay:
+    """Counts requests and sockets that are not over. Used on the event loop only."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -80,7 +80,7 @@ class Requests:
                 await self._none.wait()
 
 
-requests = Requests()
+under_way = UnderWay()
 
 
 def start(*, background: bool | None = None) -> Process:
@@ -112,9 +112,9 @@ def leave() -> None:
 
 
 async def drain() -> None:
-    """End in good order: let requests under way finish, then give turns back."""
+    """End in good order: let requests and sockets come to their end, then give turns back."""
     leave()
-    await requests.wait_for_none(REQUESTS_S)
+    await under_way.wait_for_none(UNDER_WAY_S)
     await stop()
 
 

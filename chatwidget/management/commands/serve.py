@@ -88,7 +88,7 @@ class Command(BaseCommand):
             process.leave()
             await asyncio.sleep(linger_s)  # who asks meanwhile is told to go elsewhere
             for listener in server.listeners:
-                listener.addCallback(lambda port: port.stopListening())
+                listener.addCallback(lambda port: port and port.stopListening())
             try:
                 async with asyncio.timeout(DRAIN_S):
                     await process.drain()
@@ -119,8 +119,9 @@ class Command(BaseCommand):
         self._refusal = failure.getErrorMessage()
         self._stop()
 
-    def _greet(self, port: Any) -> None:
+    def _greet(self, port: Any) -> Any:
         self._listening(port)
         address = port.getHost()
         self.stdout.write(self._greeting or f"Serving on http://{address.host}:{address.port}")
         self.stdout.flush()
+        return port  # for whoever wants to stop listening
