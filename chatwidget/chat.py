@@ -9,7 +9,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from . import process
+from . import logs, process
 from .admission import busy, is_free
 from .models import Conversation, Message, Role, Status, Visitor
 from .problems import Problem
@@ -96,6 +96,7 @@ def _new_answer(
         status=Status.PENDING,
         question=question,
         retry_of=retry_of,
+        request_id=logs.request_id.get(),
     )
 
 

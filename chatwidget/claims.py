@@ -44,6 +44,9 @@ class Claimed:
     agent: Agent
     at: datetime
     """When it was claimed, about."""
+    asked_at: datetime
+    request: str
+    """The id of the request that asked."""
     ask: Ask = field(repr=False)
     shown: dict[str, Any] = field(repr=False)
     version: str
@@ -103,6 +106,8 @@ def load(answer: uuid.UUID, token: uuid.UUID) -> Claimed | None:
         token=token,
         agent=conversation.agent,
         at=timezone.now(),
+        asked_at=message.created_at,
+        request=message.request_id,
         ask=_ask(message),
         shown=dict(MessageOut(message).data),
         version=message.changed_at.isoformat(),

@@ -11,6 +11,17 @@ answer_seconds = Histogram(
     ["provider"],
     buckets=(0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300),
 )
+first_text_seconds = Histogram(
+    "chatwidget_first_text_seconds",
+    "Time from the question to the first of its answer's text",
+    ["provider"],
+    buckets=(0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300),
+)
+upstream_calls = Counter(
+    "chatwidget_upstream_calls",
+    "Calls to vendors, by what they were for (receive: polls) and what came of them",
+    ["provider", "step", "outcome"],
+)
 upstream_errors = Counter(
     "chatwidget_upstream_errors", "Errors of vendors, by kind", ["provider", "kind"]
 )

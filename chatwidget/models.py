@@ -419,6 +419,8 @@ class Message(models.Model):
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
     sent_at = models.DateTimeField(null=True, blank=True, editable=False)
     stop_requested = models.BooleanField(default=False, editable=False)
+    request_id = models.CharField(max_length=64, blank=True, editable=False)
+    """The request that asked, for the log, wherever the turn goes on."""
 
     objects = MessageQuerySet.as_manager()
 

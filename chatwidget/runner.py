@@ -12,13 +12,15 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import httpx
 from django.conf import settings
 from django.db import DatabaseError
+from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from . import admission, breaker, claims, metrics
+from . import admission, breaker, claims, logs, metrics
 from .admission import Room, Verdict, Waiting
 from .claims import Claimed, Final, LeaseLostError
 from .errors import Broken, ChatWidgetError, Misconfigured, ProviderError, Rejected, Unavailable
@@ -26,6 +28,7 @@ from .events import Finish, HumanHas, Learned, ProviderEvent, Sending
 from .hub import Hub
 from .models import Agent, Status
 from .providers import Provider, Setup, provider_class
+from .providers.base import Exchange
 from .providers.drive import drive
 from .store import Store
 from .turn import Turn
@@ -46,9 +49,19 @@ FINISH_TRIES = 5
 def open_provider(agent: Agent) -> Provider:
     """Return the agent's adapter, its credentials opened. Raises ChatWidgetError."""
     adapter = provider_class(agent.provider)
-    return adapter(
+    provider = adapter(
         Setup(base_url=agent.base_url, credentials=agent.credentials, options=agent.options)
     )
+    provider.watch = partial(_note_call, agent.provider)
+    return provider
+
+
+def _note_call(provider: str, exchange: Exchange) -> None:
+    """Count a call to a vendor, and write it down for whoever looks that closely."""
+    step, error = exchange.call.step, exchange.error
+    outcome = type(error).__name__.lower() if error else "answered"
+    metrics.upstream_calls.labels(provider, step, outcome).inc()
+    log.debug("%s %s: %s in %.3f s", provider, step, exchange.status, exchange.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +204,7 @@ class Runner:
             raise
         if claimed is None:
             return
+        logs.begin_request(claimed.request)
         running = Running(claimed, place.verdict)
         self._running[answer] = running
         self._hub.open(running.turn)
@@ -280,6 +294,11 @@ class Runner:
         frame = running.turn.take(events)
         if frame is not None:
             self._hub.publish(claimed.visitor, frame, ring=False)
+            if running.turn.seq == 1:
+                waited = timezone.now() - claimed.asked_at
+                metrics.first_text_seconds.labels(claimed.agent.provider).observe(
+                    waited.total_seconds()
+                )
             if running.verdict is Verdict.TRY:  # it answers: nobody else is to wait for the end
                 running.verdict = Verdict.ASK
                 await self._store.write(breaker.answered, claimed.agent, claimed.at)

@@ -9,11 +9,22 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from .cast import make_agent, make_widget
 from .server import Server
+from .simulators.faults import Status
+from .simulators.raia import RaiaSimulator
 from .visitor import Visitor
 
 
 def get(server: Server, path: str) -> httpx.Response:
     return httpx.get(server.url + path, trust_env=False, timeout=20)
+
+
+def numbers(server: Server) -> dict[tuple[str, ...], float]:
+    """The server's metrics by name and the labels' values, in the order of the labels' names."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(get(server, "/metrics").text)
+        for sample in family.samples
+    }
 
 
 def test_a_healthy_service_is_alive_and_ready(server: Server) -> None:
@@ -41,12 +52,28 @@ async def test_metrics_count_answers_and_name_no_visitor(server: Server) -> None
         answer = await visitor.ask_and_wait("Hello")
     told = get(server, "/metrics")
     assert told.headers["content-type"].startswith("text/plain")
-    samples = {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(told.text)
-        for sample in family.samples
-    }
+    samples = numbers(server)
     assert samples["chatwidget_turns_total", "demo", "completed"] >= 1
+    assert samples["chatwidget_first_text_seconds_count", "demo"] >= 1
     assert ("chatwidget_sockets",) in samples
     for personal in (visitor.id, answer["id"], answer["conversation"], widget.key):
         assert personal not in told.text
+
+
+async def test_metrics_count_polls_and_what_came_of_them(
+    server: Server, raia: RaiaSimulator
+) -> None:
+    agent = make_agent(
+        provider="raia",
+        base_url=raia.url,
+        credentials={"secret_key": raia.key},
+        options={"poll_first_s": 0.05},
+    )
+    raia.fail_next("poll", Status(502))
+    async with Visitor(server.url, make_widget(agent).key) as visitor:
+        await visitor.ask_and_wait("Hello")
+    samples = numbers(server)
+    calls = "chatwidget_upstream_calls_total"
+    assert samples[calls, "answered", "raia", "ask"] >= 1
+    assert samples[calls, "unavailable", "raia", "receive"] >= 1
+    assert samples[calls, "answered", "raia", "receive"] >= 1

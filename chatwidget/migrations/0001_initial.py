@@ -157,6 +157,7 @@ class Migration(migrations.Migration):
                 ('lease_until', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('sent_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('stop_requested', models.BooleanField(default=False, editable=False)),
+                ('request_id', models.CharField(blank=True, editable=False, max_length=64)),
                 ('agent', models.ForeignKey(blank=True, db_constraint=False, db_index=False, editable=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='chatwidget.agent')),
                 ('conversation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='chatwidget.conversation')),
                 ('question', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='answers', to='chatwidget.message')),

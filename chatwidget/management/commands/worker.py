@@ -4,7 +4,8 @@ import asyncio
 import signal
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
+from prometheus_client import start_http_server
 
 from chatwidget import process
 
@@ -15,8 +16,15 @@ class Command(BaseCommand):
     help = "Run the background jobs until stopped. Any number of workers may run at once."
     requires_migrations_checks = True
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--metrics-port", type=int, help="Tell this worker's own numbers on this local port."
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until SIGINT or SIGTERM, then give back what is under way."""
+        if options["metrics_port"]:
+            start_http_server(options["metrics_port"], addr="127.0.0.1")
         asyncio.run(self._run())
 
     async def _run(self) -> None:
