@@ -1,6 +1,8 @@
 """What the reliability tests share: each reports what it found."""
 
+import tempfile
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from ..cast import make_agent, make_widget
 from ..server import Server
 from ..simulators.openai import OpenAISimulator
 from ..simulators.raia import RaiaSimulator
+from .database import Database
 from .report import Report
 
 passed = pytest.StashKey[bool]()
@@ -60,6 +63,13 @@ def at_raia(raia: RaiaSimulator) -> Widget:
     """A widget whose agent is asked and polled."""
     agent = make_agent("Polled", "raia", base_url=raia.url, credentials={"secret_key": raia.key})
     return make_widget(agent)
+
+
+@pytest.fixture
+def sqlite() -> Iterator[Database]:
+    """A database that nobody else works in."""
+    with tempfile.TemporaryDirectory(prefix="chatwidget-sqlite-") as folder:
+        yield Database(Path(folder) / "db.sqlite3")
 
 
 @pytest.fixture

@@ -4,18 +4,14 @@ Each test has a database file of its own. What it finds in there it reads with p
 """
 
 import asyncio
-import json
 import sqlite3
-import tempfile
 import time
 import uuid
-from collections.abc import Iterator
 from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 import websockets
 
 from ..server import Server, manage, worker
@@ -23,24 +19,10 @@ from ..simulators.openai import OpenAISimulator
 from ..simulators.raia import RaiaSimulator
 from ..visitor import JSON, Visitor
 from ..waiting import eventually
+from .database import Database
 from .report import Report, percentile, sized
 
 WRITERS = 8
-
-
-class Database:
-    """A SQLite file of our own, and what the service is told to use it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.env = {"DATABASE_URL": f"sqlite:///{path}"}
-        manage("migrate", "-v0", **self.env)
-
-    def widget(self, *agent: str) -> str:
-        """Make an agent and its widget as an operator does; returns the widget's key."""
-        made = json.loads(manage("create_agent", "--name", "An agent", *agent, **self.env))
-        command = ("create_widget", "--name", "Site", "--agent", made["id"])
-        return str(json.loads(manage(*command, **self.env))["key"])
 
 
 def ask_sqlite(path: Path, *statements: str) -> list[Any]:
@@ -64,9 +46,9 @@ HALF_WRITTEN = {
     "ended answers that somebody holds": """
         SELECT id FROM chatwidget_message
         WHERE status NOT IN ('pending', 'streaming') AND lease_token IS NOT NULL""",
-    "ended answers without a time": """
+    "messages that are both open and ended": """
         SELECT id FROM chatwidget_message
-        WHERE status NOT IN ('pending', 'streaming') AND completed_at IS NULL""",
+        WHERE (status IN ('pending', 'streaming')) != (completed_at IS NULL)""",
     "answers nobody can claim within a lease": """
         SELECT id FROM chatwidget_message WHERE status IN ('pending', 'streaming')
         AND lease_until > datetime('now', '+2 seconds')""",
@@ -84,12 +66,6 @@ def half_written(path: Path) -> dict[str, list[Any]]:
     """Return what breaks an invariant, by its name."""
     found = {name: ask_sqlite(path, query) for name, query in HALF_WRITTEN.items()}
     return {name: rows for name, rows in found.items() if rows}
-
-
-@pytest.fixture
-def sqlite() -> Iterator[Database]:
-    with tempfile.TemporaryDirectory(prefix="chatwidget-sqlite-") as folder:
-        yield Database(Path(folder) / "db.sqlite3")
 
 
 # --- many writers ---------------------------------------------------------------------------------

@@ -14,12 +14,13 @@ from random import Random
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from chatwidget.admission import Room, Waiting
 from chatwidget.claims import take
 from chatwidget.models import Conversation, Message, Role, Status
 
-from ..cast import make_conversation
+from ..cast import add_message, make_conversation
 from ..providers.cases import CASES
 from ..server import Server
 from ..simulators.faults import Stall
@@ -38,15 +39,16 @@ def vendors() -> Iterator[list[Vendor]]:
 
 def make_pending(conversation: Conversation, text: str = "Hello") -> Message:
     """Store a question and its answer as a process leaves them that dies right after."""
-    question = Message.objects.create(
-        conversation=conversation, position=1, role=Role.VISITOR, text=text
-    )
-    return Message.objects.create(
-        conversation=conversation,
-        position=2,
+    question = add_message(conversation, text, completed_at=timezone.now())
+    return add_message(
+        conversation,
+        "",
         role=Role.AGENT,
         status=Status.PENDING,
         question=question,
+        agent=conversation.agent,
+        widget=conversation.visitor.widget,
+        visitor=conversation.visitor,
     )
 
 

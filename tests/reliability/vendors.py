@@ -8,6 +8,7 @@ from chatwidget.models import OPEN, Message, Widget
 
 from ..cast import make_agent, make_widget
 from ..providers.cases import CASES, Case
+from ..simulators.base import Received
 
 TEXT = "An answer of **several** words, for the visitor."
 
@@ -27,9 +28,9 @@ class Vendor:
         """How often a question was sent, received or not."""
         return len(self.case.simulator.calls(self.case.operations["send"]))
 
-    def receives(self) -> int:
-        """How often an answer was asked for: polls, or streams."""
-        return len(self.case.simulator.calls(self.case.operations["receive"]))
+    def receives(self) -> list[Received]:
+        """The requests for an answer: polls, or streams."""
+        return self.case.simulator.calls(self.case.operations["receive"])
 
     def open_answers(self) -> int:
         """How many answers are still to come."""
