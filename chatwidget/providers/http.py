@@ -7,6 +7,7 @@ Building a client costs a TLS context, so there is one per process, not one per 
 import errno
 import ipaddress
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -40,6 +41,14 @@ def forbidden(address: str) -> bool:
     return not ip.is_global or ip.is_multicast
 
 
+def trusted_authorities() -> ssl.SSLContext:
+    """Return what vendors' certificates are checked against."""
+    context = httpx.create_ssl_context(trust_env=False)
+    if settings.PROVIDER_CA_FILE:
+        context.load_verify_locations(settings.PROVIDER_CA_FILE)
+    return context
+
+
 def guarded_socket(info: AddrInfoType) -> socket.socket:
     """Make the socket for one resolved address, or refuse: what the name said does not count."""
     family, kind, proto, _, target = info
@@ -57,7 +66,7 @@ def new_client() -> httpx.AsyncClient:
         connector = aiohttp.TCPConnector(
             limit=settings.PROVIDER_CONNECTIONS,
             keepalive_timeout=30,
-            ssl=httpx.create_ssl_context(trust_env=False),
+            ssl=trusted_authorities(),
             socket_factory=guarded_socket,
         )
         return aiohttp.ClientSession(
