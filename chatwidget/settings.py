@@ -169,6 +169,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024  # the admin's forms; visitors' bodies
 
 # Lets base URLs point to loopback and private addresses. Never editable in the admin.
 PROVIDER_ALLOW_PRIVATE = env.bool("PROVIDER_ALLOW_PRIVATE", False)
+# A PEM file of authorities to trust beside the public ones, for a vendor in your own network.
+PROVIDER_CA_FILE = env.str("PROVIDER_CA_FILE", "")
 # Connections to all vendors together, per process. Four fifths are for answers, of which no agent
 # gets more than half; a fifth is for everything else.
 PROVIDER_CONNECTIONS = env.int("PROVIDER_CONNECTIONS", 1250)
