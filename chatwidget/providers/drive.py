@@ -118,8 +118,14 @@ def _request(provider: Provider, call: Call, http: httpx.AsyncClient) -> httpx.R
         data=call.form,
         params=dict(call.query) or None,
         headers={"Accept-Encoding": "identity", **provider.headers(), **call.headers},
-        timeout=httpx.Timeout(provider.number("idle_s"), connect=provider.number("connect_s")),
+        timeout=_timeouts(provider),
     )
+
+
+def _timeouts(provider: Provider) -> httpx.Timeout:
+    """Each wait by itself. What the transport calls `pool` is connecting with its name's look-up."""
+    connect_s = provider.number("connect_s")
+    return httpx.Timeout(provider.number("idle_s"), connect=connect_s, pool=connect_s)
 
 
 @asynccontextmanager
