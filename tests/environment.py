@@ -5,8 +5,13 @@ Waits that are long in production are short here; what is measured in tests is o
 
 import os
 import tempfile
+from pathlib import Path
+
+from .certificates import AUTHORITY
 
 DATA_DIR = tempfile.mkdtemp(prefix="chatwidget-test-")
+
+Path(DATA_DIR, "authority.pem").write_bytes(AUTHORITY.pem)
 
 os.environ.setdefault("XDG_RUNTIME_DIR", DATA_DIR)  # the PostgreSQL of the tests wants one
 os.environ.update(
@@ -19,6 +24,7 @@ os.environ.update(
     LEASE_S="3",
     LINGER_S="0",
     DELIVERY_LEASE_S="5",
+    PROVIDER_CA_FILE=f"{DATA_DIR}/authority.pem",
     DJANGO_ALLOW_ASYNC_UNSAFE="true",  # tests that await also look into the database
 )
 for name in ("DATABASE_URL", "REDIS_URL", "CREDENTIAL_KEYS", "PUBLIC_URL", "DEBUG", "DEMO_SITE"):
