@@ -123,7 +123,7 @@ def _request(provider: Provider, call: Call, http: httpx.AsyncClient) -> httpx.R
 
 
 def _timeouts(provider: Provider) -> httpx.Timeout:
-    """Each wait by itself. What the transport calls `pool` is connecting with its name's look-up."""
+    """Each wait by itself. For the transport, `pool` is connecting with the look-up of the name."""
     connect_s = provider.number("connect_s")
     return httpx.Timeout(provider.number("idle_s"), connect=connect_s, pool=connect_s)
 
