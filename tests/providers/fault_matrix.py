@@ -97,6 +97,8 @@ FAULTS: dict[str, Kind] = {
 CONNECTION: dict[str, Ending] = {
     "refused": "agent_unavailable",
     "TLS by an unknown authority": "agent_unavailable",
+    "TLS with a bad name": "agent_unavailable",
+    "TLS expired": "agent_unavailable",
     "an answer that never comes": "agent_timeout",
 }
 OTHER_TEXT = {"bad UTF-8", "duplicate event", "re-ordered event"}
@@ -104,9 +106,17 @@ OTHER_TEXT = {"bad UTF-8", "duplicate event", "re-ordered event"}
 
 NOT_A_STREAM = "this call is answered by one JSON body: it has no events"
 NOT_HERE = {
-    "slow DNS": "names are resolved below every adapter; `total_s` bounds it like any wait",
+    "slow DNS": "names are looked up below every adapter, within `connect_s`: see test_drive.py",
 }
 """Of the catalogue, what no vendor's case can bring about."""
+CATALOGUE = {
+    "slow DNS", "refused", "TLS with a bad name", "TLS expired", "header drip", "body drip",
+    "stall mid-event", "reset mid-event", "early EOF", "duplicate event", "re-ordered event",
+    "event of 1 MiB + 1", "200 MB line", "bad UTF-8", "BOM", "CR only", "wrong content type",
+    "HTML 200", "gzip bomb", "redirect to http", "redirect to a private address", "429 with date",
+    "5xx burst", "an answer that never comes", "endless heartbeats",
+}  # fmt: skip
+"""The faults that each vendor is promised to survive; what else is tried comes on top."""
 
 STREAMED: dict[str, Ending] = {
     "wrong content type": "agent_unavailable",

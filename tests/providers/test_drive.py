@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
@@ -22,6 +23,7 @@ from chatwidget.providers import Provider, Setup, drive
 from chatwidget.providers.base import DEADLINES, Ask, Call, Flow, Pause, Reply, ServerEvent, Stream
 from chatwidget.providers.http import forbidden, mapped_errors, new_client
 
+from ..certificates import AUTHORITY, ELSEWHERE, Authority, tls_server
 from ..simulators.base import Received, Simulator
 from ..simulators.faults import (
     Exchange,
@@ -195,6 +197,42 @@ async def test_connecting_has_a_deadline(client: Client) -> None:
         await ends(client.call(base_url=url, connect_s=0.3, idle_s=5), (0.3, 2))
         for one in held:
             one.close()
+
+
+async def test_looking_a_name_up_has_the_deadline_of_connecting(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(loop: Any, *asked: Any, **_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never.__get__(object()))
+    await ends(client.call(base_url="http://slow.example", connect_s=0.3, idle_s=5), (0.3, 2))
+
+
+async def test_a_name_that_is_looked_up_for_long_keeps_no_other_waiting(
+    client: Client, vendor: Plain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, look_up = threading.Event(), socket.getaddrinfo
+
+    def slow(host: str, *more: Any, **options: Any) -> Any:
+        if host == "slow.example":
+            found.wait(timeout=10)
+            raise socket.gaierror(socket.EAI_AGAIN, "no such luck")
+        return look_up(host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    held = [
+        asyncio.create_task(client.call(base_url="http://slow.example", connect_s=9))
+        for _ in range(50)
+    ]
+    try:
+        async with asyncio.timeout(5):
+            await client.call(base_url=f"http://localhost:{vendor.port}")
+        assert not any(one.done() for one in held)
+    finally:
+        found.set()
+        told = await asyncio.gather(*held, return_exceptions=True)
+    assert {type(one) for one in told} == {Unavailable}
 
 
 async def test_a_silent_answer_has_a_deadline(client: Client, vendor: Plain) -> None:
@@ -532,6 +570,29 @@ async def test_a_name_is_judged_by_the_address_it_leads_to(
         await client.call(base_url=f"http://public.example:{vendor.port}")
     assert asked == ["public.example"]
     assert vendor.requests == []
+
+
+# --- whose certificate is believed ----------------------------------------------------------------
+
+
+async def test_an_authority_that_the_operator_trusts_is_believed(client: Client) -> None:
+    with tls_server(AUTHORITY.issue()) as (address, asked):
+        assert await client.call(base_url=address) == Reply(200, {"ok": True})
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    "certificate",
+    [Authority().issue(), AUTHORITY.issue(ELSEWHERE), AUTHORITY.issue(days_left=-1)],
+    ids=["another authority", "another name", "expired"],
+)
+async def test_no_other_certificate_is(client: Client, certificate: bytes) -> None:
+    with (
+        tls_server(certificate) as (address, asked),
+        pytest.raises(Unavailable, match="certificate of Vendor is not valid"),
+    ):
+        await client.call(base_url=address)
+    assert asked == []
 
 
 async def test_proxies_of_the_environment_are_not_used(

@@ -10,23 +10,34 @@ import asyncio
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
 
 from chatwidget.models import Message
+from chatwidget.providers import PROVIDERS
 from tests.simulators.base import Received
 from tests.simulators.faults import Fault
 
 from ..cast import make_agent, make_widget
+from ..certificates import AUTHORITY, ELSEWHERE, Authority, tls_server
 from ..server import Server
 from ..visitor import Visitor
 from ..vitals import Vitals
 from . import reshape
 from .cases import CASES, Case
-from .fault_matrix import DEADLINES, NOT_A_STREAM, OTHER_TEXT, Cell, cells
+from .fault_matrix import (
+    CATALOGUE,
+    DEADLINES,
+    FAULTS,
+    NOT_A_STREAM,
+    NOT_HERE,
+    OTHER_TEXT,
+    Cell,
+    cells,
+)
 from .reshape import MARK, Reshape, asked_by_us
-from .untrusted import untrusted_server
 
 TEXT = f"Here is an answer with a {MARK}, of **several** words."
 SIDE_BY_SIDE = 10
@@ -92,8 +103,8 @@ def plan(cell: Cell, case: Case, settings: dict[str, object], undo: ExitStack) -
     match cell.fault:
         case "refused":
             case.simulator.stop()
-        case "TLS by an unknown authority":
-            address, asked = undo.enter_context(untrusted_server())
+        case "TLS by an unknown authority" | "TLS with a bad name" | "TLS expired":
+            address, asked = undo.enter_context(tls_server(CERTIFICATES[cell.fault]()))
             settings["base_url"] = address + urlsplit(str(settings["base_url"])).path
             undo.callback(lambda: check_nothing_was_asked(asked))
         case "an answer that never comes":
@@ -110,6 +121,13 @@ def plan(cell: Cell, case: Case, settings: dict[str, object], undo: ExitStack) -
                     case.operations["receive"],
                     lambda one: None if asked_by_us(one) else Reshape(reshape.cut_within),
                 )
+
+
+CERTIFICATES = {
+    "TLS by an unknown authority": Authority().issue,
+    "TLS with a bad name": partial(AUTHORITY.issue, ELSEWHERE),
+    "TLS expired": partial(AUTHORITY.issue, days_left=-1),
+}
 
 
 def check_nothing_was_asked(asked: list[str]) -> None:
@@ -157,6 +175,8 @@ def check(cell: Cell, outcome: Outcome) -> None:
     assert outcome.sends <= 1, outcome
     assert outcome.met, "the fault was not met"
     assert outcome.violations == []
+    if cell.fault in CERTIFICATES:
+        assert "certificate" in outcome.words
     if cell.fault not in OTHER_TEXT and outcome.ending == "completed":
         assert outcome.text == TEXT
 
@@ -174,6 +194,14 @@ def test_what_would_fill_memory_does_not(server: Server, cell: Cell) -> None:
     outcome = asyncio.run(run(server, cell))
     check(cell, outcome)
     assert vitals.peak - before < GROWTH
+
+
+def test_the_catalogue_is_tried_at_every_vendor() -> None:
+    for provider in CASES:
+        tried = {cell.fault for cell in APPLICABLE if cell.provider == provider}
+        streams_only = {name for name, kind in FAULTS.items() if kind.streams_only}
+        left_out = set() if PROVIDERS[provider].streams else streams_only
+        assert CATALOGUE - tried - left_out == set(NOT_HERE)
 
 
 def test_what_cannot_occur_has_a_reason() -> None:
