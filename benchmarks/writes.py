@@ -32,7 +32,7 @@ ABOUT = {
     f"{work}-{database.lower()}": f"{what}, {database}"
     for database in ("SQLite", "PostgreSQL")
     for work, what in (
-        ("many", f"{WRITERS} writers at once, {WRITES} messages of {len(TEXT)} characters each"),
+        ("many", f"{WRITERS} writers at once, messages of {len(TEXT)} characters"),
         ("beside", f"{FEW_WRITERS} writers while another makes {CALLS} calls of {CALL_S} s"),
     )
 }
