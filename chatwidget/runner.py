@@ -211,9 +211,9 @@ class Runner:
         started = time.monotonic()
         try:
             final = await self._answer(running)
+            await self._note_health(running, final)
             await self._finish(running, final)
             await self._note_problem(claimed.agent, final)
-            await self._note_health(running, final)
             metrics.turns.labels(claimed.agent.provider, final.status.value).inc()
             metrics.answer_seconds.labels(claimed.agent.provider).observe(
                 time.monotonic() - started
@@ -361,15 +361,20 @@ class Runner:
             await self._store.write(claims.note_problem, agent, final.problem if refused else "")
 
     async def _note_health(self, running: Running, final: Final) -> None:
-        """Tell the agent's circuit breaker what this answer says of the vendor, if anything."""
+        """Tell the agent's circuit breaker what this answer says of the vendor, if anything.
+
+        Before visitors hear of it, so that whoever asks next is told at once. A database that is
+        away loses a count, and nothing else.
+        """
         claimed, agent = running.claimed, running.claimed.agent
         tried = running.verdict is Verdict.TRY
-        if running.failure:
-            await self._store.write(breaker.failed, agent, running.failure, tried=tried)
-        elif tried and final.status == Status.STOPPED:
-            await self._store.write(breaker.try_another, agent)
-        elif tried or (agent.failures_in_row and running.turn.text):
-            await self._store.write(breaker.answered, agent, claimed.at)
+        with contextlib.suppress(DatabaseError):
+            if running.failure:
+                await self._store.write(breaker.failed, agent, running.failure, tried=tried)
+            elif tried and final.status == Status.STOPPED:
+                await self._store.write(breaker.try_another, agent)
+            elif tried or (agent.failures_in_row and running.turn.text):
+                await self._store.write(breaker.answered, agent, claimed.at)
 
     async def _give_back(self, running: Running) -> None:
         claimed, turn = running.claimed, running.turn

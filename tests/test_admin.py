@@ -78,6 +78,7 @@ def agent_form(agent: Agent | None = None, **fields: Any) -> dict[str, Any]:
         "provider": agent.provider if agent else "raia",
         "name": agent.name if agent else "Support",
         "base_url": agent.base_url if agent else "",
+        "answers_at_once": agent.answers_at_once if agent else 500,
     }
     return usual | fields
 

@@ -14,6 +14,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from .. import breaker
 from ..connection_test import Step, check_agent
 from ..errors import VaultError
 from ..models import Agent
@@ -38,7 +39,7 @@ class AgentForm(ModelForm[Agent]):
 
     class Meta:
         model = Agent
-        fields = ("provider", "name", "base_url")
+        fields = ("provider", "name", "base_url", "answers_at_once")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"label_suffix": ""} | kwargs)
@@ -108,6 +109,8 @@ class AgentForm(ModelForm[Agent]):
         if self.changed_data:
             # Whatever was wrong was wrong with the old settings; the next answer will tell.
             agent.problem, agent.problem_at = "", None
+            for name, value in breaker.HEALTHY.items():
+                setattr(agent, name, value)
         return super().save(commit)
 
     def _options(self) -> dict[str, Any]:
@@ -240,10 +243,13 @@ class AgentAdmin(ModelAdmin[Agent]):
 
     @admin.display(description="state")
     def health(self, agent: Agent) -> SafeString:
-        if agent.problem:
+        if words := trouble(agent):
+            kind = "bad" if agent.problem else "warn"
             return format_html(
-                '<span class="badge bad">Needs you</span> <span class="cell-note">{}</span>',
-                visible(shorten(agent.problem, 120)),
+                '<span class="badge {}">{}</span> <span class="cell-note">{}</span>',
+                kind,
+                words,
+                visible(shorten(agent.problem or agent.last_failure, 120)),
             )
         return format_html('<span class="badge {}">{}</span>', "good", "Ready")
 
@@ -327,6 +333,7 @@ class AgentAdmin(ModelAdmin[Agent]):
             sets.append(("Keys", {"fields": secrets, "description": words}))
         if options:
             sets.append((f"{adapter.label} options", {"fields": options}))
+        sets.append(("Load", {"fields": ["answers_at_once"], "classes": ["collapse"]}))
         if adapter.needs_base_url:
             sets.append(("Patience", {"fields": waits, "classes": ["collapse"]}))
         return sets
@@ -406,6 +413,7 @@ class AgentAdmin(ModelAdmin[Agent]):
 
     def card(self, request: HttpRequest) -> Card:
         agents = list(Agent.objects.order_by("-created_at")[:100])
+        agents.sort(key=lambda agent: (not agent.problem, not agent.resting_until))
         troubled = [agent for agent in agents if agent.problem]
         return Card(
             title="Agents",
@@ -416,11 +424,11 @@ class AgentAdmin(ModelAdmin[Agent]):
             lines=[
                 CardLine(
                     text=agent.name,
-                    note="Needs you" if agent.problem else self.vendor(agent),
-                    icon="alert" if agent.problem else "agent",
+                    note=trouble(agent) or self.vendor(agent),
+                    icon="alert" if trouble(agent) else "agent",
                     url=reverse("admin:chatwidget_agent_change", args=[agent.pk]),
                 )
-                for agent in [*troubled, *(one for one in agents if not one.problem)][:4]
+                for agent in agents[:4]
             ],
             empty="Connect the agent that will answer: choose its vendor and enter its key.",
             add_url=reverse("admin:chatwidget_agent_add"),
@@ -432,6 +440,11 @@ class AgentAdmin(ModelAdmin[Agent]):
             step="Connect an agent",
             done=bool(agents),
         )
+
+
+def trouble(agent: Agent) -> str:
+    """Return what is wrong with the agent in two words; empty when nothing is."""
+    return "Needs you" if agent.problem else "Not answering" if agent.resting_until else ""
 
 
 def vault_problem(agent: Agent) -> str:

@@ -81,6 +81,7 @@ class WidgetForm(ModelForm[Widget]):
             "reasons_up",
             "reasons_down",
             "retention_days",
+            "answers_at_once",
         )
         widgets = {
             "color": ColorInput,
@@ -141,6 +142,7 @@ class WidgetAdmin(ModelAdmin[Widget]):
             {"fields": ("feedback_enabled", "comments_enabled", "reasons_up", "reasons_down")},
         ),
         ("Retention", {"fields": ("retention_days",)}),
+        ("Load", {"fields": ("answers_at_once",), "classes": ("collapse",)}),
     )
 
     # --- the list ---

@@ -17,6 +17,11 @@ export class ApiError extends Error {
   get passing(): boolean {
     return this.code === UNREACHABLE || this.status >= 500;
   }
+
+  /** Whether it is to be tried again after `retryAfter`: this visitor asks much, or many do (`busy`). */
+  get limited(): boolean {
+    return this.status === 429;
+  }
 }
 
 /** How long a call may take. Sending a question only stores it, so nothing here waits for an agent. */
@@ -26,8 +31,9 @@ const TIMEOUT_MS = 20_000;
 export async function toError(response: Response): Promise<ApiError> {
   const problem = await response.json().catch(() => null);
   const code = typeof problem?.code === "string" ? problem.code : UNREACHABLE;
+  const busy = code === "rate_limited" && problem.reason === "busy";
   const wait = Number(problem?.retry_after ?? response.headers.get("Retry-After"));
-  return new ApiError(code, response.status, wait > 0 ? wait : null);
+  return new ApiError(busy ? "busy" : code, response.status, wait > 0 ? wait : null);
 }
 
 export async function call<T>(

@@ -301,7 +301,7 @@ export class Chat {
     if (refusal.passing) {
       this.#sendFailures += 1;
       change = waits(1_000 + backoff(this.#sendFailures));
-    } else if (refusal.code === "rate_limited") {
+    } else if (refusal.limited) {
       change = waits((refusal.retryAfter ?? 5) * 1000, refusal.code);
     } else if (refusal.code === "answer_in_progress") {
       // The end of that answer sends it too; the wait is for the case that its end was missed.
@@ -355,7 +355,7 @@ export class Chat {
       try {
         return await call();
       } catch (error) {
-        const passing = error instanceof ApiError && (error.passing || error.code === "rate_limited");
+        const passing = error instanceof ApiError && (error.passing || error.limited);
         if (!passing || attempt >= 3) throw error;
         const wait = error.retryAfter ? error.retryAfter * 1000 : 300 + backoff(attempt);
         await new Promise((done) => setTimeout(done, Math.min(wait, 10_000)));

@@ -68,6 +68,7 @@ const en = {
   answer_failed: "Something went wrong with this answer.",
 
   rate_limited: "That was a lot of messages in a short time.",
+  busy: "Many people are asking right now.",
   answer_in_progress: "Waiting for the answer before this one.",
   payload_too_large: "This message is too long.",
   invalid: "This message could not be sent as it is.",

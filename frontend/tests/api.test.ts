@@ -18,6 +18,11 @@ test("a problem keeps its code, status and wait", async () => {
   expect(error).toMatchObject({ code: "rate_limited", status: 429, retryAfter: 12, passing: false });
 });
 
+test("many who ask are told from one who asks much", async () => {
+  const error = await failure(problem(429, { code: "rate_limited", reason: "busy", retry_after: 3 }));
+  expect(error).toMatchObject({ code: "busy", retryAfter: 3, limited: true, passing: false });
+});
+
 test("the wait may come as a header alone", async () => {
   const error = await failure(problem(429, { code: "rate_limited" }, { "Retry-After": "7" }));
   expect(error.retryAfter).toBe(7);
@@ -68,6 +73,7 @@ test("every code that a visitor may meet has words of its own", () => {
     "agent_misconfigured",
     "interrupted",
     "rate_limited",
+    "busy",
     "widget_paused",
     "payload_too_large",
     "answer_in_progress",

@@ -150,6 +150,19 @@ describe("a question that got no answer", () => {
     expect(chat.state.outbox).toEqual([]);
   });
 
+  test("waits and says so while many ask", async () => {
+    answers.messages = () => ({
+      status: 429,
+      body: { code: "rate_limited", reason: "busy", retry_after: 5 },
+    });
+    chat.send("Hi");
+    await settle();
+    expect(chat.state.outbox).toMatchObject([{ state: "waiting", reason: "busy" }]);
+    answers.messages = accepted;
+    await vi.advanceTimersByTimeAsync(5_500);
+    expect(chat.state.outbox).toEqual([]);
+  });
+
   test("is the visitor's to decide about when it was refused", async () => {
     answers.messages = () => ({ status: 422, body: { code: "invalid" } });
     chat.send("Hi");

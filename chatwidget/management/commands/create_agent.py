@@ -21,6 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--name", required=True)
         parser.add_argument("--provider", required=True, help=", ".join(PROVIDERS))
         parser.add_argument("--base-url", default="")
+        parser.add_argument("--answers-at-once", type=int, metavar="N")
         for kind in ("credential", "option"):
             parser.add_argument(
                 f"--{kind}", action="append", default=[], metavar="NAME=VALUE", dest=f"{kind}s"
@@ -42,6 +43,12 @@ class Command(BaseCommand):
         agent.credentials = self._values(
             "credential", given["credentials"], provider.credential_fields
         )
+        if given["answers_at_once"] is not None:
+            agent.answers_at_once = given["answers_at_once"]
+        try:
+            agent.clean_fields()
+        except ValidationError as error:
+            raise CommandError("; ".join(error.messages)) from error
         agent.save()
         self.stdout.write(json.dumps({"id": str(agent.pk)}))
 

@@ -21,6 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--name", required=True)
         parser.add_argument("--agent", required=True, metavar="ID")
         parser.add_argument("--origin", action="append", default=[], metavar="URL", dest="origins")
+        parser.add_argument("--answers-at-once", type=int, metavar="N")
 
     def handle(self, *args: Any, **given: Any) -> None:
         """Store the widget. Raises CommandError for an unknown agent or what is no origin."""
@@ -29,6 +30,8 @@ class Command(BaseCommand):
         except (ValueError, Agent.DoesNotExist) as error:
             raise CommandError(f"there is no agent {given['agent']}") from error
         widget = Widget(name=given["name"], agent=agent, origins=given["origins"])
+        if given["answers_at_once"] is not None:
+            widget.answers_at_once = given["answers_at_once"]
         try:
             widget.full_clean()
         except ValidationError as error:

@@ -35,7 +35,8 @@ export function Unsent({ item }: { item: Outgoing }) {
       ) : (
         <div class={refused ? "unsent bad" : "unsent"}>
           <span>{words} </span>
-          {item.reason === "rate_limited" && `${text("waiting_seconds", { seconds })} `}
+          {(item.reason === "rate_limited" || item.reason === "busy") &&
+            `${text("waiting_seconds", { seconds })} `}
           <div>
             <button
               type="button"

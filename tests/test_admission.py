@@ -1,0 +1,312 @@
+"""Bounded answers at once: in order of age, over all processes, with an honest "busy" beyond."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from chatwidget.models import Message, Widget
+
+from .cast import make_agent, make_widget
+from .server import Server
+from .simulators.faults import Stall
+from .simulators.openai import OpenAISimulator
+from .visitor import JSON, Visitor
+from .waiting import eventually
+
+
+@pytest.fixture(scope="module")
+def first(database: None) -> Iterator[Server]:
+    with Server(EMBEDDED_WORKER="false") as server:
+        yield server
+        assert "Traceback" not in server.log(), server.log()
+
+
+@pytest.fixture(scope="module")
+def second(database: None) -> Iterator[Server]:
+    """Another process on the same database."""
+    with Server(EMBEDDED_WORKER="false") as server:
+        yield server
+        assert "Traceback" not in server.log(), server.log()
+
+
+@pytest.fixture
+def openai() -> Iterator[OpenAISimulator]:
+    """A vendor that answers one question for each `release` it hears while the question waits."""
+    with OpenAISimulator() as simulator:
+        simulator.fail_always("send", Stall())
+        yield simulator
+        simulator.heal()
+        simulator.release()
+        assert simulator.violations == []
+
+
+@pytest.fixture
+def ready() -> Iterator[OpenAISimulator]:
+    """A vendor that answers at once."""
+    with OpenAISimulator() as simulator:
+        yield simulator
+
+
+def widget_at(
+    openai: OpenAISimulator, *, answers_at_once: int = 500, of_widget: int = 500
+) -> Widget:
+    agent = make_agent(
+        "Model",
+        "openai",
+        base_url=openai.base_url,
+        credentials={"api_key": openai.key},
+        options={"model": openai.model},
+        answers_at_once=answers_at_once,
+    )
+    return make_widget(agent, answers_at_once=of_widget)
+
+
+@asynccontextmanager
+async def visitors(number: int, widget: Widget, *servers: Server) -> AsyncIterator[list[Visitor]]:
+    """As many visitors, each served by the next of the servers."""
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(Visitor(servers[n % len(servers)].url, widget.key))
+            for n in range(number)
+        ]
+
+
+async def ask(visitor: Visitor, text: str = "Hello") -> JSON:
+    """Ask in a new conversation; return the pending answer."""
+    answer: JSON = (await visitor.ask(await visitor.conversation(), text))["answer"]
+    return answer
+
+
+def asked(openai: OpenAISimulator) -> list[str]:
+    """The questions that reached the vendor, in order."""
+    return [str(call.json["messages"][-1]["content"]) for call in openai.calls("send")]
+
+
+async def until_status(status: str, *answers: JSON) -> None:
+    stored = Message.objects.filter(pk__in=[one["id"] for one in answers], status=status)
+    await eventually(lambda: stored.count() == len(answers), timeout_s=30)
+
+
+async def until_another_is_answered(server: Server, ready: OpenAISimulator) -> None:
+    """Have this process start and finish a later question: it has looked at all that wait."""
+    async with Visitor(server.url, widget_at(ready).key) as visitor:
+        assert (await visitor.ask_and_wait("Me too"))["status"] == "completed"
+
+
+# --- limits ---------------------------------------------------------------------------------------
+
+
+async def test_an_agents_limit_holds_over_two_processes(
+    first: Server, second: Server, openai: OpenAISimulator, ready: OpenAISimulator
+) -> None:
+    widget = widget_at(openai, answers_at_once=3)
+    async with visitors(6, widget, first, second) as asking:
+        answers = await asyncio.gather(*map(ask, asking))
+        await openai.eventually(lambda: openai.stalled == 3)
+        await until_another_is_answered(first, ready)
+        await until_another_is_answered(second, ready)
+        assert len(openai.calls("send")) == 3
+        openai.release()
+        await openai.eventually(lambda: openai.stalled == 3)
+        assert len(openai.calls("send")) == 6
+        openai.release()
+        await until_status("completed", *answers)
+
+
+async def test_answers_begin_in_the_order_in_which_they_were_asked(
+    first: Server, second: Server, openai: OpenAISimulator
+) -> None:
+    widget = widget_at(openai, answers_at_once=1, of_widget=3)
+    texts = [f"Question {n}" for n in range(2)]
+    async with visitors(2, widget, first, second) as asking:
+        answers = [await ask(one, text) for one, text in zip(asking, texts, strict=True)]
+        for number in range(2):
+            await openai.eventually(lambda number=number: len(asked(openai)) == number + 1)
+            openai.release()
+        await until_status("completed", *answers)
+    assert asked(openai) == texts
+
+
+async def test_a_full_agent_holds_up_no_other(
+    first: Server, openai: OpenAISimulator, ready: OpenAISimulator
+) -> None:
+    full = widget_at(openai, answers_at_once=1)
+    async with visitors(2, full, first) as waiting:
+        answers = [await ask(one) for one in waiting]
+        await openai.eventually(lambda: openai.stalled == 1)
+        await until_another_is_answered(first, ready)
+        openai.release()
+        await openai.eventually(lambda: len(asked(openai)) == 2)
+        openai.release()
+        await until_status("completed", *answers)
+
+
+async def test_a_widgets_share_leaves_the_agent_to_others(
+    first: Server, second: Server, openai: OpenAISimulator
+) -> None:
+    narrow = widget_at(openai, of_widget=1, answers_at_once=2)
+    wide = make_widget(narrow.agent)
+    async with visitors(2, narrow, first) as many, Visitor(second.url, wide.key) as other:
+        answers = [await ask(many[0], "1"), await ask(many[1], "2")]
+        await openai.eventually(lambda: openai.stalled == 1)
+        answers.append(await ask(other, "3"))
+        await openai.eventually(lambda: openai.stalled == 2)
+        assert asked(openai) == ["1", "3"]
+        openai.release()
+        await openai.eventually(lambda: len(asked(openai)) == 3)
+        openai.release()
+        await until_status("completed", *answers)
+
+
+async def test_a_visitor_has_three_answers_at_once(first: Server, openai: OpenAISimulator) -> None:
+    async with Visitor(first.url, widget_at(openai).key) as visitor:
+        answers = [await ask(visitor) for _ in range(3)]
+        refused = await visitor.ask(await visitor.conversation(), "And this", expect=429)
+        assert refused["code"] == "rate_limited"
+        assert "reason" not in refused
+        await openai.eventually(lambda: openai.stalled == 3)
+        openai.release()
+        await until_status("completed", *answers)
+        await ask(visitor)
+        await openai.eventually(lambda: openai.stalled == 1)
+
+
+async def test_no_agent_takes_all_places_of_a_process(
+    openai: OpenAISimulator, ready: OpenAISimulator
+) -> None:
+    with Server(EMBEDDED_WORKER="false", PROVIDER_CONNECTIONS="5") as small:
+        async with visitors(4, widget_at(openai), small) as asking:
+            answers = await asyncio.gather(*map(ask, asking))
+            await openai.eventually(lambda: openai.stalled == 2)
+            await until_another_is_answered(small, ready)
+            openai.release()
+            await openai.eventually(lambda: len(asked(openai)) == 4)
+            openai.release()
+            await until_status("completed", *answers)
+
+
+# --- busy -----------------------------------------------------------------------------------------
+
+
+async def test_who_finds_the_line_full_is_told_when_to_come_back(
+    first: Server, second: Server, openai: OpenAISimulator
+) -> None:
+    widget = widget_at(openai, answers_at_once=1)
+    async with visitors(3, widget, first, second) as asking:
+        answers = [await ask(asking[0]), await ask(asking[1])]
+        conversation = await asking[2].conversation()
+        question = {"id": str(uuid.uuid4()), "text": "And me?"}
+        path = f"/api/v1/conversations/{conversation}/messages"
+        response = await asking[2].http.post(asking[2].base + path, json=question)
+        refused = response.json()
+        assert response.status_code == 429
+        assert (refused["code"], refused["reason"]) == ("rate_limited", "busy")
+        assert "Many people" in refused["detail"]
+        assert 2 <= refused["retry_after"] <= 30
+        assert response.headers["Retry-After"] == str(refused["retry_after"])
+        assert not Message.objects.filter(conversation=conversation).exists()
+        await openai.eventually(lambda: openai.stalled == 1)
+        openai.release()
+        await until_status("completed", answers[0])
+        late = await asking[2].ask(conversation, question["text"], id=question["id"])
+        await openai.eventually(lambda: len(asked(openai)) == 2)
+        openai.release()
+        await openai.eventually(lambda: len(asked(openai)) == 3)
+        openai.release()
+        await until_status("completed", *answers, late["answer"])
+
+
+async def test_a_question_that_is_stored_can_be_sent_again_while_many_ask(
+    first: Server, openai: OpenAISimulator
+) -> None:
+    widget = widget_at(openai, answers_at_once=1)
+    async with visitors(2, widget, first) as asking:
+        await ask(asking[0])
+        conversation = await asking[1].conversation()
+        question = {"id": str(uuid.uuid4()), "text": "Hello"}
+        path = f"/conversations/{conversation}/messages"
+        once = await asking[1].call("POST", path, question, expect=201)
+        again = await asking[1].call("POST", path, question, expect=200)
+    assert once["answer"]["id"] == again["answer"]["id"]
+
+
+async def test_a_retry_is_refused_while_many_ask(first: Server, openai: OpenAISimulator) -> None:
+    widget = widget_at(openai, answers_at_once=1)
+    async with visitors(3, widget, first) as asking:
+        stopped = await ask(asking[2])
+        await openai.eventually(lambda: openai.stalled == 1)
+        await asking[2].call("POST", f"/messages/{stopped['id']}/stop", expect=202)
+        await until_status("stopped", stopped)
+        await ask(asking[0])
+        await ask(asking[1])
+        path = f"/messages/{stopped['id']}/retry"
+        refused = await asking[2].call("POST", path, expect=429)
+    assert (refused["code"], refused["reason"]) == ("rate_limited", "busy")
+    assert not Message.objects.filter(retry_of=stopped["id"]).exists()
+
+
+# --- waiting --------------------------------------------------------------------------------------
+
+
+async def test_an_answer_that_waits_is_stopped_at_once_and_never_asked(
+    first: Server, openai: OpenAISimulator, ready: OpenAISimulator
+) -> None:
+    widget = widget_at(openai, answers_at_once=1)
+    async with visitors(2, widget, first) as asking:
+        begun = await ask(asking[0], "Begun")
+        waiting = await ask(asking[1], "Waiting")
+        stopped = await asking[1].call("POST", f"/messages/{waiting['id']}/stop", expect=202)
+        assert stopped["status"] == "stopped"
+        await openai.eventually(lambda: openai.stalled == 1)
+        openai.release()
+        await until_status("completed", begun)
+        await until_another_is_answered(first, ready)
+    assert asked(openai) == ["Begun"]
+
+
+async def test_nobody_waits_for_ever(openai: OpenAISimulator) -> None:
+    widget = widget_at(openai, answers_at_once=1)
+    with Server(EMBEDDED_WORKER="false", ANSWER_WAIT_S="0.5") as impatient:
+        async with visitors(2, widget, impatient) as asking:
+            begun = await ask(asking[0], "Begun")
+            late = await ask(asking[1], "Late")
+            async with asking[1].socket(late["conversation"]) as socket:
+                ended = await socket.final(late)
+            assert (ended["status"], ended["error"]["code"]) == ("failed", "agent_unavailable")
+            await openai.eventually(lambda: openai.stalled == 1)
+            openai.release()
+            await until_status("completed", begun)
+    assert asked(openai) == ["Begun"]
+    assert "waited" in Message.objects.get(pk=late["id"]).problem
+
+
+async def test_what_waited_at_a_process_that_died_is_begun_by_another(
+    server: Server, first: Server, openai: OpenAISimulator
+) -> None:
+    widget = widget_at(openai, answers_at_once=1)
+    with Server(EMBEDDED_WORKER="false") as dying:
+        async with visitors(1, widget, first) as one, visitors(1, widget, dying) as two:
+            begun, waiting = await ask(one[0]), await ask(two[0])
+            dying.kill()
+            await openai.eventually(lambda: openai.stalled == 1)
+            openai.release()
+            await openai.eventually(lambda: len(asked(openai)) == 2, timeout=20)
+            openai.release()
+            await until_status("completed", begun, waiting)
+
+
+async def test_a_server_that_stops_hands_on_what_waits(
+    server: Server, openai: OpenAISimulator
+) -> None:
+    widget = widget_at(openai, answers_at_once=1)
+    with Server(EMBEDDED_WORKER="false") as stopping:
+        async with visitors(2, widget, stopping) as asking:
+            answers = [await ask(one) for one in asking]
+            await openai.eventually(lambda: openai.stalled == 1)
+            assert stopping.stop() == 0
+    openai.heal()
+    openai.release()
+    await until_status("completed", *answers)
