@@ -174,8 +174,7 @@ class Hub:
             listener.send_away(random.uniform(0, spread_s))  # noqa: S311 (no secret)
 
     def _remember(self, frame: Stored) -> None:
-        version = frame.version if isinstance(frame, MessageChanged) else ""
-        self._told[frame.about] = version, time.monotonic()
+        self._told[frame.about] = version_of(frame), time.monotonic()
         self._told.move_to_end(frame.about)
         if len(self._told) > REMEMBERED:
             self._told.popitem(last=False)
@@ -184,14 +183,9 @@ class Hub:
         """Whether something was told of it while it was being read: what was read may be older."""
         return about in self._told and self._told[about][1] >= read_at
 
-    def _is_news(self, frame: Stored) -> bool:
-        """Whether a frame read from the database says what the listeners here do not know."""
-        if isinstance(frame, ConversationChanged):
-            return True
-        if frame.message in self._turns:
-            return False
-        version, _ = self._told.get(frame.message, ("", 0))
-        return frame.body["status"] in OPEN or version != frame.version
+    def _is_known(self, about: str, version: str) -> bool:
+        """Whether the listeners here were told this version, or are told of it as it comes."""
+        return about in self._turns or self._told.get(about, ("", 0))[0] == version
 
     # --- what other processes did -----------------------------------------------------------------
 
@@ -205,14 +199,20 @@ class Hub:
 
     async def _sweep(self) -> None:
         since, self._swept_until = self._swept_until, timezone.now()
-        if self._listeners:
-            visitors, read_at = list(self._listeners), time.monotonic()
-            for visitor, frame in await self._store.read(changes, visitors, since - OVERLAP):
-                if not self._told_since(frame.about, read_at):  # else the next sweep sees it
-                    self._tell(visitor, frame)
+        if not self._listeners:
+            return
+        visitors, read_at = list(self._listeners), time.monotonic()
+        conversations, versions = await self._store.read(changes, visitors, since - OVERLAP)
+        unknown = [one for one, version in versions if not self._is_known(str(one), version)]
+        news: list[tuple[str, Stored]] = [*conversations]
+        if unknown:
+            news = [*await self._store.read(messages_of, unknown), *conversations]
+        for visitor, frame in news:
+            if not self._told_since(frame.about, read_at):  # else the next sweep sees it
+                self._tell(visitor, frame)
 
     def _tell(self, visitor: str, frame: Stored) -> None:
-        if self._is_news(frame):
+        if not self._is_known(frame.about, version_of(frame)):
             self.publish(visitor, frame, ring=False)
 
     async def _hear_always(self) -> None:
@@ -274,21 +274,29 @@ class Hub:
             log.warning("a wake-up was lost: %s", error)
 
 
-def changes(visitors: list[str], since: datetime) -> list[tuple[str, Stored]]:
-    """Read what changed in these visitors' conversations: (visitor, frame), oldest first."""
-    conversations = Conversation.objects.filter(visitor_id__in=visitors, changed_at__gte=since)
-    by_id = {conversation.pk: conversation for conversation in conversations}
-    messages = (
-        Message.objects.to_show()
-        .filter(conversation_id__in=by_id, changed_at__gte=since)
-        .order_by("conversation", "position")
+def version_of(frame: Stored) -> str:
+    """Return what differs between two frames that say different things of one message."""
+    return frame.version if isinstance(frame, MessageChanged) else repr(frame.body)
+
+
+def changes(
+    visitors: list[str], since: datetime
+) -> tuple[list[tuple[str, ConversationChanged]], list[tuple[uuid.UUID, str]]]:
+    """Read what changed of these visitors: (visitor, conversation), and (message, version)."""
+    conversations = list(
+        Conversation.objects.filter(visitor_id__in=visitors, changed_at__gte=since)
     )
-    news: list[tuple[str, Stored]] = [
-        (str(by_id[message.conversation_id].visitor_id), message_frame(message))
-        for message in messages
-    ]
-    news += [(str(one.visitor_id), conversation_frame(one)) for one in by_id.values()]
-    return news
+    messages = Message.objects.filter(conversation__in=conversations, changed_at__gte=since)
+    return (
+        [(str(one.visitor_id), conversation_frame(one)) for one in conversations],
+        [(pk, version.isoformat()) for pk, version in messages.values_list("pk", "changed_at")],
+    )
+
+
+def messages_of(ids: list[uuid.UUID]) -> list[tuple[str, MessageChanged]]:
+    """Read these messages: (visitor, message), each conversation's in its order."""
+    found = Message.objects.to_show().filter(pk__in=ids).order_by("conversation", "position")
+    return [(str(one.conversation.visitor_id), message_frame(one)) for one in found]
 
 
 def news_of(visitor: str, about: str) -> list[Stored]:

@@ -27,6 +27,7 @@ class SlowStore:
 
     def __init__(self) -> None:
         self.reads: asyncio.Queue[asyncio.Future[Any]] = asyncio.Queue()
+        self.loaded = 0
 
     async def read(self, *_: object) -> Any:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -64,6 +65,23 @@ async def hub(store: SlowStore, tab: Tab) -> AsyncIterator[Hub]:
     await hub.close()
 
 
+async def sweep(hub: Hub, store: SlowStore, *stored: Stored, told: Stored | None = None) -> None:
+    """Have the hub look at a database that holds this; `told` meanwhile."""
+    looking = asyncio.create_task(hub._sweep())
+    conversations = [(VISITOR, one) for one in stored if isinstance(one, ConversationChanged)]
+    messages = [one for one in stored if isinstance(one, MessageChanged)]
+    read = await store.reads.get()
+    if told:
+        hub.publish(VISITOR, told)
+    read.set_result((conversations, [(one.message, one.version) for one in messages]))
+    while not looking.done():
+        await asyncio.sleep(0)
+        if not store.reads.empty():
+            store.loaded += len(messages)
+            store.reads.get_nowait().set_result([(VISITOR, one) for one in messages])
+    await looking
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -75,16 +93,33 @@ async def hub(store: SlowStore, tab: Tab) -> AsyncIterator[Hub]:
 async def test_a_sweep_does_not_take_back_what_was_told_while_it_read(
     hub: Hub, store: SlowStore, tab: Tab, old: Stored, new: Stored
 ) -> None:
-    sweep = asyncio.create_task(hub._sweep())
-    read = await store.reads.get()
-    hub.publish(VISITOR, new)
-    read.set_result([(VISITOR, old)])
-    await sweep
+    await sweep(hub, store, old, told=new)
     assert tab.told == [new]
-    sweep = asyncio.create_task(hub._sweep())
-    (await store.reads.get()).set_result([(VISITOR, message("completed", "3"))])
-    await sweep
+    await sweep(hub, store, message("completed", "3"))
     assert tab.told == [new, message("completed", "3")]
+
+
+@pytest.mark.parametrize(
+    "known", [message("completed", "1"), message("streaming", "1"), conversation(1)]
+)
+async def test_what_is_known_here_is_neither_loaded_nor_told_again(
+    hub: Hub, store: SlowStore, tab: Tab, known: Stored
+) -> None:
+    hub.publish(VISITOR, known)
+    for _ in range(2):
+        await sweep(hub, store, known)
+    assert tab.told == [known]
+    assert store.loaded == 0
+
+
+async def test_what_another_process_changed_is_told_once(
+    hub: Hub, store: SlowStore, tab: Tab
+) -> None:
+    for _ in range(2):
+        await sweep(hub, store, message("streaming", "1"), conversation(0))
+    assert tab.told == [message("streaming", "1"), conversation(0)]
+    await sweep(hub, store, message("streaming", "2"), conversation(1))
+    assert tab.told[2:] == [message("streaming", "2"), conversation(1)]
 
 
 async def test_a_bell_is_read_again_when_something_was_told_meanwhile(
