@@ -5,7 +5,7 @@ import random
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -253,3 +253,45 @@ async def test_no_answer_is_lost_or_cut_short_when_servers_are_killed(
     assert all(len(one.answers) == 1 for one in polled), "nothing to retry: it went on"
     assert len(raia.sends) == len(raia.calls("send")) == len(polled)
     assert max(ends) <= 30
+
+
+CHUNKS, PER_S, TABS = 200, 25.0, 8
+
+
+@pytest.mark.timeout(300)
+async def test_an_answer_cut_after_every_chunk_arrives_whole(
+    server: Server, at_openai: Widget, openai: OpenAISimulator, report: Report
+) -> None:
+    """A streamed answer, cut off after each of its chunks"""
+    openai.tokens, openai.rate = [f"chunk{number} " for number in range(CHUNKS)], PER_S
+    uncut, cuts, answers = set(range(1, CHUNKS + 1)), 0, 0
+    async with Visitor(server.url, at_openai.key) as visitor:
+        while uncut:  # on a busy machine two chunks may come as one, which is then cut too late
+            answers += 1
+            assert answers <= 15, f"never cut after {sorted(uncut)}"
+            conversation = await visitor.conversation()
+            async with AsyncExitStack() as stack:
+                tabs = [
+                    await stack.enter_async_context(Tab(visitor, conversation)) for _ in range(TABS)
+                ]
+                asked = await visitor.ask(conversation, "Hello")
+                answer = asked["answer"]["id"]
+
+                def cut_in_time(number: int, tab: Tab, answer: str = answer) -> None:
+                    shown = len(tab.messages.get(answer, {"text": ""})["text"].split())
+                    if shown in uncut and shown % TABS == number:
+                        uncut.discard(shown)
+                        tab.cut()
+                        tab.restore()
+
+                for number, tab in enumerate(tabs):
+                    tab.watch = partial(cut_in_time, number, tab)
+                await asyncio.gather(*(tab.until_ended(answer) for tab in tabs))
+                fetched = await visitor.messages(conversation)
+                assert fetched[-1]["text"] == "".join(openai.tokens)
+                for tab in tabs:
+                    assert list(tab.messages.values()) == fetched
+                cuts += sum(len(tab.back) for tab in tabs)
+    report.tell("cut after so many chunks", cuts)
+    report.tell("answers that took", answers)
+    assert cuts == CHUNKS
