@@ -4,9 +4,10 @@ Called by views, on their threads. Everything raised is a Problem with a code of
 """
 
 import uuid
+from functools import partial
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils import timezone
 
 from . import logs, process
@@ -28,7 +29,8 @@ def find_message(visitor: Visitor, message_id: uuid.UUID) -> Message:
 
 def start_conversation(visitor: Visitor) -> Conversation:
     """Store a new conversation with the widget's agent."""
-    conversation = Conversation.objects.create(visitor=visitor, agent_id=visitor.widget.agent_id)
+    conversation = Conversation(visitor=visitor, agent_id=visitor.widget.agent_id)
+    process.commit(partial(conversation.save, force_insert=True))
     process.publish(visitor.pk, conversation_frame(conversation))
     return conversation
 
@@ -105,7 +107,8 @@ def _store(conversation: Conversation, *messages: Message, title: str = "") -> N
 
     Raises IntegrityError where the database knows better: an id is taken, an answer is open.
     """
-    with transaction.atomic():
+
+    def work() -> Conversation:
         fresh = Conversation.objects.select_for_update().get(pk=conversation.pk)
         now = timezone.now()
         for message in messages:
@@ -116,6 +119,9 @@ def _store(conversation: Conversation, *messages: Message, title: str = "") -> N
         fresh.title = fresh.title or title
         fresh.updated_at = fresh.changed_at = now
         fresh.save(update_fields=["last_position", "title", "updated_at", "changed_at"])
+        return fresh
+
+    fresh = process.commit(work)
     process.publish(
         conversation.visitor_id, *map(message_frame, messages), conversation_frame(fresh)
     )

@@ -10,6 +10,7 @@ import hmac
 import ipaddress
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -17,6 +18,7 @@ from django.db import connection
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from . import process
 from .models import Visitor
 
 
@@ -99,9 +101,9 @@ class Throttle(BaseThrottle):
 
     def allow_request(self, request: Request, view: Any) -> bool:
         """Count the request unless it only reads."""
-        if request.method in ("GET", "HEAD", "OPTIONS"):
+        if request.method in ("GET", "HEAD", "OPTIONS") or not settings.RATE_LIMITS:
             return True
-        self.wait_s = hit(self.rate, self.ident(request))
+        self.wait_s = process.commit(partial(hit, self.rate, self.ident(request)))
         return self.wait_s == 0
 
     def ident(self, request: Request) -> str:

@@ -10,9 +10,10 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
+from django.db import transaction
 
 from . import jobs
 from .admission import Waiting
@@ -25,6 +26,8 @@ from .runner import Runner
 from .store import Store
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Process:
@@ -132,6 +135,18 @@ def running() -> Process:
 def _on_loop(act: Callable[[Process], Any]) -> None:
     if (process := _process) is not None:
         process.loop.call_soon_threadsafe(act, process)
+
+
+def commit(work: Callable[[], T]) -> T:
+    """Return `work()` after its commit, one with whatever else this process has to store.
+
+    `work` is as for `Store.write`. Many who ask at once share a few transactions, where each
+    would otherwise wait for the others' locks.
+    """
+    if (process := _process) is not None:
+        return process.store.commit(work)
+    with transaction.atomic():
+        return work()
 
 
 def run_turn(answer: Message) -> None:

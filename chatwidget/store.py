@@ -50,12 +50,19 @@ class Store:
         Raises what `work` raised; then nothing of it is stored. Cancelling the caller does not
         undo a write that is already queued. Raises RuntimeError once the store is closed.
         """
+        return await asyncio.wrap_future(self._queued(partial(work, *args, **kwargs)))
+
+    def commit(self, work: Callable[[], T]) -> T:
+        """As `write`, for a thread that can wait."""
+        return self._queued(work).result()
+
+    def _queued(self, work: Callable[[], T]) -> "Future[T]":
         future: Future[T] = Future()
         with self._opening:
             if not self._open:
                 raise RuntimeError("the store is closed")
-            self._queue.put((partial(work, *args, **kwargs), future))
-        return await asyncio.wrap_future(future)
+            self._queue.put((work, future))
+        return future
 
     def close(self) -> None:
         """Finish what is queued and end the threads."""

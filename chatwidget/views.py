@@ -4,7 +4,7 @@ import base64
 import json
 import re
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -24,7 +24,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from . import chat, demo, embed, erasure, limits, serializers, tokens
+from . import chat, demo, embed, erasure, limits, process, serializers, tokens
 from .models import Conversation, Message, Visitor, Widget
 from .origins import normalise_origin
 from .problems import Problem
@@ -133,12 +133,9 @@ class Sessions(WidgetView):
         body.is_valid(raise_exception=True)
         wanted = body.validated_data
         refuse_if_paused(widget)
-        visitor, token = self._returning(widget, wanted.get("token") or "")
-        if visitor is None:
-            visitor = Visitor.objects.create(widget=widget, locale=wanted.get("locale") or "")
-            token = tokens.issue(visitor)
-        else:
-            Visitor.objects.filter(pk=visitor.pk).update(seen_at=timezone.now())
+        visitor, token = process.commit(
+            partial(self._enter, widget, wanted.get("token") or "", wanted.get("locale") or "")
+        )
         return Response(
             serializers.SessionOut(
                 {
@@ -150,6 +147,14 @@ class Sessions(WidgetView):
             ).data,
             status=201,
         )
+
+    def _enter(self, widget: Widget, token: str, locale: str) -> tuple[Visitor, str]:
+        visitor, token = self._returning(widget, token)
+        if visitor is None:
+            visitor = Visitor.objects.create(widget=widget, locale=locale)
+            return visitor, tokens.issue(visitor)
+        Visitor.objects.filter(pk=visitor.pk).update(seen_at=timezone.now())
+        return visitor, token
 
     def _returning(self, widget: Widget, token: str) -> tuple[Visitor | None, str]:
         try:

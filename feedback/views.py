@@ -2,13 +2,13 @@
 
 from uuid import UUID
 
-from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from chatwidget import chat, limits, process
+from chatwidget.events import MessageChanged
 from chatwidget.models import Message
 from chatwidget.problems import Problem
 from chatwidget.serializers import FeedbackOut, NewFeedback
@@ -56,12 +56,13 @@ class FeedbackView(VisitorView):
 
 def store(message: Message, *, vote: str | None, comment: str, reasons: list[str]) -> Feedback:
     """Commit the visitor's last word together with its delivery; the same again is no change."""
-    with transaction.atomic():
+
+    def work() -> tuple[Feedback, MessageChanged | None]:
         feedback, _ = Feedback.objects.get_or_create(message=message)
         feedback = Feedback.objects.select_for_update().get(pk=feedback.pk)
         said = (feedback.vote, feedback.comment, feedback.reasons)
         if feedback.revision and said == (vote, comment, reasons):
-            return feedback
+            return feedback, None
         vote_changed = feedback.vote != vote
         feedback.vote, feedback.comment, feedback.reasons = vote, comment, reasons
         feedback.revision += 1
@@ -71,7 +72,10 @@ def store(message: Message, *, vote: str | None, comment: str, reasons: list[str
         feedback.delivery = delivery.schedule(
             feedback, message.conversation.agent, vote_changed=vote_changed
         )
-        frame = delivery.touch(message.pk)
-    process.publish(message.conversation.visitor_id, *filter(None, [frame]))
-    process.wake(delivery.JOB)
+        return feedback, delivery.touch(message.pk)
+
+    feedback, frame = process.commit(work)
+    if frame:
+        process.publish(message.conversation.visitor_id, frame)
+        process.wake(delivery.JOB)
     return feedback

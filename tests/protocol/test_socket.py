@@ -137,7 +137,7 @@ async def test_too_many_frames_close_with_4429(limited: Server, ann: CheckedVisi
 
 async def test_too_many_sockets_close_with_4429(limited: Server, ann: CheckedVisitor) -> None:
     ann.base = limited.url
-    codes = []
+    codes: list[str] = []
     while "rate_limited" not in codes and len(codes) < 120:  # a place is regained each second
         async with ann.socket(hello=False, headers={"X-Forwarded-For": "192.0.2.77"}) as socket:
             await socket.send({"type": "hello", "token": ann.token})
