@@ -92,6 +92,8 @@ class Remembered:
             case hub.news_of:
                 return [self._frame()]
             case hub.changes:
+                return [], [(self._claimed.answer, self._now())]
+            case hub.messages_of:
                 return [(self._claimed.visitor, self._frame())]
             case claims.save_text:
                 _, text, seq = args
