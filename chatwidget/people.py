@@ -1,7 +1,8 @@
 """People at the vendor: who has a conversation, and what they say in it.
 
-Nothing tells us when a person steps in, so conversations that are alive are asked: often while a
-person has them, now and then while the agent does, and no more once they have gone quiet.
+Nothing need tell us when a person steps in, so conversations that are alive are asked: often while
+a person has them, now and then while the agent does, and no more once they have gone quiet. Where
+a vendor has a doorbell, `bells.py` makes a look come at once.
 """
 
 import asyncio

@@ -166,6 +166,19 @@ class Rating:
     known: Known = Known()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bell:
+    """A WebSocket below the base URL that tells when `follow` has something to read."""
+
+    path: str
+    rings: Callable[[str], bool]
+    """Whether this text frame is a reason to look."""
+    ping: str
+    """The text that asks for a sign of life."""
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 # --- what an adapter declares ---------------------------------------------------------------------
 
 
@@ -260,6 +273,11 @@ class Provider(ABC):
         """Whether conversations of an agent with these options are looked at by `follow`."""
         return cls.has_humans
 
+    @classmethod
+    def rings(cls, options: Mapping[str, object]) -> bool:
+        """Whether a socket tells when there is something to `follow`; `bell` says which."""
+        return False
+
     @abstractmethod
     def answer(self, ask: Ask) -> Flow:
         """Send the question unless it was sent before, and tell of the answer to its end."""
@@ -268,6 +286,10 @@ class Provider(ABC):
         """Tell who has the conversation, and what was said in it outside answers so far."""
         raise Unsupported(f"{self.label} has no human replies")
         yield
+
+    def bell(self, known: Known) -> Bell:
+        """Return the socket that rings for this conversation while a person has it."""
+        raise Unsupported(f"{self.label} has no socket")
 
     def rate(self, rating: Rating) -> Flow:
         """Make `rating` what the vendor holds about that answer. Raises Unsupported."""

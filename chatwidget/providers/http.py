@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import aiohttp
 import httpx
@@ -59,22 +60,23 @@ def guarded_socket(info: AddrInfoType) -> socket.socket:
     return made
 
 
+def new_session(**more: Any) -> aiohttp.ClientSession:
+    """Return a session whose every connection is guarded; `more` goes to aiohttp."""
+    connector = aiohttp.TCPConnector(
+        limit=settings.PROVIDER_CONNECTIONS,
+        keepalive_timeout=30,
+        ssl=trusted_authorities(),
+        socket_factory=guarded_socket,
+    )
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, **more
+    )
+
+
 def new_client() -> httpx.AsyncClient:
     """Return a client for this event loop: no redirects, no proxies from the environment."""
-
-    def session() -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=settings.PROVIDER_CONNECTIONS,
-            keepalive_timeout=30,
-            ssl=trusted_authorities(),
-            socket_factory=guarded_socket,
-        )
-        return aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
-        )
-
     return httpx.AsyncClient(
-        transport=AiohttpTransport(client=session), trust_env=False, follow_redirects=False
+        transport=AiohttpTransport(client=new_session), trust_env=False, follow_redirects=False
     )
 
 

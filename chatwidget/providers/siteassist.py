@@ -11,6 +11,7 @@ or whole. There is no idempotency key, but every message is kept: an answer that
 send whose fate is unknown, are read back from the conversation's messages and never sent again.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
@@ -28,9 +29,11 @@ from .base import (
     DEADLINES,
     JSON,
     Ask,
+    Bell,
     Call,
     Field,
     Flow,
+    Known,
     Pause,
     Rating,
     Reply,
@@ -75,6 +78,15 @@ class SiteAssist(SiteAssistApi):
             "does not, the list of messages is read. `list`: always.",
         ),
         Field(name="look_s", label="Look at a broken answer every (s)", kind="number", default=1.5),
+        Field(
+            name="human_socket",
+            label="Hear of people by WebSocket",
+            kind="choice",
+            choices=("off", "on"),
+            default="off",
+            help="What a person writes is looked for every few seconds. With the socket that look "
+            "comes at once. No page documents it; the vendor's own widget uses it.",
+        ),
         *DEADLINES,
     )
     streams = True
@@ -256,10 +268,7 @@ class SiteAssist(SiteAssistApi):
     # --- people -----------------------------------------------------------------------------------
 
     def follow(self, ask: Ask) -> Flow:
-        """Read who has the conversation, and every human message; the caller knows the new ones.
-
-        The vendor's own widget listens on a WebSocket for them, which no page documents.
-        """
+        """Read who has the conversation, and every human message; the caller knows the new ones."""
         conversation = ask.known.conversation.get("conversation")
         self.sa_vid = ask.known.visitor.get("sa_vid", "")
         if not conversation or not self.sa_vid:
@@ -271,6 +280,20 @@ class SiteAssist(SiteAssistApi):
                 yield HumanSaid(id=self.id_of(message), text=text)
         if human is not None:
             yield HumanHas(human)
+
+    @classmethod
+    def rings(cls, options: Mapping[str, object]) -> bool:
+        return options.get("human_socket") == "on"
+
+    def bell(self, known: Known) -> Bell:
+        """The socket of the vendor's own widget: the key opens it, without a visitor's token."""
+        return Bell(
+            path=f"{self.path(known.conversation.get('conversation', ''))}/ws",
+            query={"apiKey": self.key},
+            headers=self.origin(),
+            rings=of_a_person,
+            ping="ping",
+        )
 
     # --- rating -----------------------------------------------------------------------------------
 
@@ -307,3 +330,14 @@ class SiteAssist(SiteAssistApi):
 def refused(error: ProviderError) -> bool:
     """Whether a send was certainly not accepted, so that there is nothing to look for."""
     return error.permanent or isinstance(error, RateLimited) or error.retry_after_s is not None
+
+
+def of_a_person(frame: str) -> bool:
+    """Whether a socket's frame tells of a person. The visitor's own messages come there, too."""
+    try:
+        told = fields(json.loads(frame))
+    except (ValueError, RecursionError):  # `pong`, for one
+        return False
+    role = fields(told.get("message")).get("role", "human_agent")
+    kind = told.get("type")
+    return kind == "human_assigned" or (kind == "new_message" and role == "human_agent")

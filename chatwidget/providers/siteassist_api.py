@@ -74,17 +74,14 @@ class SiteAssistApi(Provider):
     _token = ""
 
     def headers(self) -> dict[str, str]:
-        origin = self._origin()
-        return {
-            **({"Origin": origin} if origin else {}),
-            **({"Authorization": f"Bearer {self._token}"} if self._token else {}),
-        }
+        token = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        return self.origin() | token
 
-    def _origin(self) -> str:
-        """Return the origin of whatever address the operator typed."""
+    def origin(self) -> dict[str, str]:
+        """Return the header for whatever address the operator typed, {} for none."""
         typed = self.option("origin").strip()
         if not typed:
-            return ""
+            return {}
         if not safe(typed) or not typed.isascii():
             raise Misconfigured(
                 "the option Origin (origin) must be a website's address, such as "
@@ -92,13 +89,13 @@ class SiteAssistApi(Provider):
                 provider=self.label,
             )
         address = urlsplit(typed)
-        return f"{address.scheme}://{address.netloc}"
+        return {"Origin": f"{address.scheme}://{address.netloc}"}
 
     # --- the visitor ------------------------------------------------------------------------------
 
     def new_sa_vid(self, visitor: str) -> str:
         """Return a keyed hash: nobody can guess it, and two first questions at once agree on it."""
-        made = salted_hmac("SiteAssist saVid", f"{self._key}:{visitor}", algorithm="sha256")
+        made = salted_hmac("SiteAssist saVid", f"{self.key}:{visitor}", algorithm="sha256")
         return made.hexdigest()[:32]
 
     def send(self, step: Call | Stream) -> Steps:
@@ -122,7 +119,7 @@ class SiteAssistApi(Provider):
         reply: Reply = yield Call(
             method="POST",
             path="/identity/init",
-            json={"apiKey": self._key, "saVid": self.sa_vid},
+            json={"apiKey": self.key, "saVid": self.sa_vid},
             step="authenticate",
         )
         token = reply.data.get("sessionToken") if isinstance(reply.data, dict) else None
@@ -132,13 +129,13 @@ class SiteAssistApi(Provider):
         TOKENS.keep(self._session, token)
 
     @property
-    def _key(self) -> str:
+    def key(self) -> str:
         return self.setup.credentials.get("publishable_key", "")
 
     @property
     def _session(self) -> str:
         """What the token is kept under; it tells neither key nor visitor."""
-        whose = "\0".join((self.base_url, self._key, self.sa_vid))
+        whose = "\0".join((self.base_url, self.key, self.sa_vid))
         return hashlib.sha256(whose.encode()).hexdigest()
 
     # --- what can be read -------------------------------------------------------------------------

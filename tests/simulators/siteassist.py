@@ -2,7 +2,8 @@
 
 The website is looked at first, then the token, then the ids in the path, then the request is
 checked against `siteassist.openapi.json`, and only then does anything happen. Not served, since a
-relay has no use for them: project settings, stateless completions, the WebSocket.
+relay has no use for them: project settings, stateless completions. The WebSocket is on no page; it
+is served as the widget uses it, in `siteassist_socket.py`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from .siteassist_project import (
     Message,
     SiteAssistProject,
 )
+from .siteassist_socket import PATH, serve_socket
 from .siteassist_stream import (
     HEADERS,
     StreamOddities,
@@ -115,10 +117,14 @@ class SiteAssistSimulator(SiteAssistProject):
         return parts_of(message, answer, self.odd)
 
     def operation(self, method: str, path: str) -> str:
+        if method == "GET" and PATH.fullmatch(path):
+            return "socket"
         found = DOCUMENT.match(method, path.removeprefix(BASE)) if path.startswith(BASE) else None
         return OPERATIONS.get((method, found.template), "unknown") if found else "unknown"
 
     async def respond(self, received: Received, request: web.Request) -> web.StreamResponse:
+        if received.operation == "socket":
+            return await serve_socket(self, received, request)
         try:
             if self.origins is not None and received.headers.get("Origin") not in self.origins:
                 raise ApiError(403, "this website is not allowed")

@@ -100,6 +100,8 @@ class Conversation:
     close_reason: str | None = None
     human: JSON | None = None
     """The person who has it."""
+    told: list[JSON] = field(default_factory=list)
+    """The frames for those who listen at its socket."""
     id: str = field(default_factory=new_id)
     created_at: str = field(default_factory=now)
 
@@ -160,6 +162,11 @@ class SiteAssistProject(Simulator):
         self.conversations: dict[str, Conversation] = {}
         self.sends: list[Message] = []
         """The visitors' messages as accepted, each time one was."""
+        self.sockets = 0
+        """Sockets that are open now."""
+        self.mute = False
+        """They say nothing, not even `pong`."""
+        self.hung_up = 0
         self._tokens: dict[str, tuple[str, float]] = {}
         self._generations: list[Generation] = []
         self._held = False
@@ -193,7 +200,9 @@ class SiteAssistProject(Simulator):
 
     def take_over(self, conversation_id: str, name: str = "Robin Reed") -> None:
         with self.changing():
-            self.conversations[conversation_id].human = {"name": name, "image": None}
+            conversation = self.conversations[conversation_id]
+            conversation.human = {"name": name, "image": None}
+            conversation.told.append({"type": "human_assigned", "chatId": conversation_id})
 
     def hand_back(self, conversation_id: str) -> None:
         with self.changing():
@@ -207,7 +216,13 @@ class SiteAssistProject(Simulator):
             parts = [{"type": "text", "text": text}]
             said = Message(conversation_id, "human_agent", parts, human=conversation.human)
             conversation.messages.append(said)
+            conversation.told.append(new_message(said))
             return said
+
+    def hang_up(self) -> None:
+        """Close every open socket."""
+        with self.changing():
+            self.hung_up += 1
 
     def close(self, conversation_id: str, reason: str | None = None) -> None:
         """Close it for good; once more changes nothing. Visitors can do it, too."""
@@ -253,6 +268,7 @@ class SiteAssistProject(Simulator):
         """Store the question and begin its answer, unless a person has the conversation."""
         question = Message(conversation.id, "user", [{"type": "text", "text": text}], status=None)
         conversation.messages.append(question)
+        conversation.told.append(new_message(question))
         self.sends.append(question)
         if conversation.human is not None:
             return None
@@ -299,6 +315,11 @@ class SiteAssistProject(Simulator):
     def rate(self, message: Message, value: str | None) -> None:
         message.feedback, message.feedback_at = value, now()
         message.rated += 1
+
+
+def new_message(message: Message) -> JSON:
+    """The socket's frame of a message, be it the visitor's own."""
+    return {"type": "new_message", "chatId": message.conversation, "message": message.json()}
 
 
 def store(message: Message, part: JSON) -> None:
