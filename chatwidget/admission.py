@@ -214,7 +214,7 @@ def busy(conversation: Conversation) -> tuple[float, str]:
         widget=count(Q(widget=visitor.widget_id)),
         visitor=count(Q(visitor=visitor.pk)),
     )
-    if counts["visitor"] >= settings.VISITOR_AT_ONCE:
+    if settings.RATE_LIMITS and counts["visitor"] >= settings.VISITOR_AT_ONCE:
         return SOONEST_S, "visitor"
     if (
         counts["agent"] < 2 * conversation.agent.answers_at_once

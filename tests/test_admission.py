@@ -161,8 +161,10 @@ async def test_a_widgets_share_leaves_the_agent_to_others(
         await until_status("completed", *answers)
 
 
-async def test_a_visitor_has_three_answers_at_once(first: Server, openai: OpenAISimulator) -> None:
-    async with Visitor(first.url, widget_at(openai).key) as visitor:
+async def test_a_visitor_has_three_answers_at_once(
+    limited: Server, openai: OpenAISimulator
+) -> None:
+    async with Visitor(limited.url, widget_at(openai).key) as visitor:
         answers = [await ask(visitor) for _ in range(3)]
         refused = await visitor.ask(await visitor.conversation(), "And this", expect=429)
         assert refused["code"] == "rate_limited"
