@@ -67,9 +67,10 @@ class Handler(BaseHTTPRequestHandler):
     asked: list[str]
 
     def handle_one_request(self) -> None:
-        lines = list(iter(self.rfile.readline, b"\r\n"))
-        if lines:
-            self.asked.append(lines[0].decode(errors="replace"))
+        if line := self.rfile.readline():
+            self.asked.append(line.decode(errors="replace"))
+            while self.rfile.readline() not in (b"\r\n", b""):
+                pass
             self.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"ok": true}')
         self.close_connection = True
 
