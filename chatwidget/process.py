@@ -121,6 +121,11 @@ async def drain() -> None:
     await stop()
 
 
+def count_tasks() -> int:
+    """Return how many tasks the event loop has. Safe from any thread."""
+    return len(asyncio.all_tasks(_process.loop)) if _process is not None else 0
+
+
 def is_draining() -> bool:
     """Whether this process is leaving service."""
     return _draining
