@@ -11,8 +11,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from . import metrics as told
 from . import process
-
 LAYER_TIMEOUT_S = 3
 
 _collectors: list[Callable[[], None]] = []
