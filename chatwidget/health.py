@@ -11,8 +11,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from . import metrics as told
 from . import process
+from .metrics import tasks
 LAYER_TIMEOUT_S = 3
 
 _collectors: list[Callable[[], None]] = []
@@ -22,6 +22,11 @@ def collect(gather: Callable[[], None]) -> Callable[[], None]:
     """Have `gather` set its gauges whenever somebody reads `/metrics`."""
     _collectors.append(gather)
     return gather
+
+
+@collect
+def _count_tasks() -> None:
+    tasks.set(process.count_tasks())
 
 
 @never_cache
