@@ -154,12 +154,14 @@ async def test_every_token_is_shown_once_and_in_order_through_cuts(
     report.tell("duplicates", sum(account.duplicates for account in accounts))
     report.tell("out of order", sum(account.disorders for account in accounts))
     report.tell("taken back", sum(account.taken_back for account in accounts))
+    report.tell("gaps", sum(one.tab.gaps for one in riders))
     report.tell_times("sent to shown, cuts included", [d for a in accounts for d in a.delays()])
     report.tell_times("replay after the network is back", replays)
     assert len(accounts) == len(openai.sends) == journey.visitors
     for account in accounts:
         assert len(account.seen) == journey.tokens
         assert (account.duplicates, account.disorders, account.taken_back) == (0, 0, 0)
+    assert all(one.tab.gaps == 0 for one in riders), "a snapshot fits what follows it"
     assert replays, "the cuts came while answers streamed"
     if journey.full:
         assert percentile(replays, 99) <= 2.0
