@@ -1,12 +1,19 @@
 """The cast of the tests: an agent, a widget, a visitor, a conversation, a vote, an operator."""
 
-from collections.abc import Iterable
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib.auth.models import User
 
 from chatwidget.models import Agent, Conversation, Message, Role, Status, Visitor, Widget
 from feedback.models import Delivery, Feedback, State
+
+if TYPE_CHECKING:
+    from .providers.cases import Case
+
+Vendor = TypeVar("Vendor", bound="Case")
 
 
 def make_agent(
@@ -93,3 +100,26 @@ def make_feedback(
 
 def make_operator(username: str = "operator", **fields: Any) -> User:
     return User.objects.create_user(username, **{"is_staff": True, "is_superuser": True} | fields)
+
+
+@contextmanager
+def under_test(case: Vendor) -> Iterator[Vendor]:
+    """Run a vendor for one test; a request that its document does not allow fails the test."""
+    try:
+        yield case
+    finally:
+        forget_agents(case.simulator.url)
+        case.release()
+        case.simulator.stop()
+    assert case.simulator.violations == []
+
+
+def forget_agents(url: str) -> None:
+    """Delete the agents at a simulator's address, and so all that would still be asked of them.
+
+    The simulator's port may be another one's by then.
+    """
+    agents = Agent.objects.filter(base_url__regex=rf"^{re.escape(url)}(/|$)")
+    Conversation.objects.filter(agent__in=agents).delete()
+    Widget.objects.filter(agent__in=agents).delete()
+    agents.delete()

@@ -7,7 +7,7 @@ import pytest
 from chatwidget.models import Conversation, Widget
 from chatwidget.providers import siteassist as adapter
 
-from .cast import make_agent, make_widget
+from .cast import make_agent, make_widget, under_test
 from .providers.cases.siteassist import SiteAssistCase
 from .server import Server
 from .simulators.faults import Drop, Fault, Redirect, Status
@@ -18,12 +18,8 @@ from .waiting import eventually
 
 @pytest.fixture
 def case() -> Iterator[SiteAssistCase]:
-    case = SiteAssistCase()
-    try:
+    with under_test(SiteAssistCase()) as case:
         yield case
-        assert case.simulator.violations == []
-    finally:
-        case.simulator.stop()
 
 
 @pytest.fixture
@@ -32,12 +28,10 @@ def siteassist(case: SiteAssistCase) -> SiteAssistSimulator:
 
 
 @pytest.fixture
-def widget(case: SiteAssistCase) -> Iterator[Widget]:
+def widget(case: SiteAssistCase) -> Widget:
     settings = case.agent()
     settings["options"]["human_socket"] = "on"
-    widget = make_widget(make_agent("With a bell", **settings))
-    yield widget
-    widget.delete()
+    return make_widget(make_agent("With a bell", **settings))
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """ClarityQ: asked once, looked after, read by an assumed path, rated as a whole."""
 
-import asyncio
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -11,64 +9,21 @@ from chatwidget.models import Agent, Message, Widget
 from chatwidget.providers.base import Ask, Call, Known, Pause, Reply, Setup
 from chatwidget.providers.clarityq import ClarityQ
 
-from ..cast import make_agent, make_widget
 from ..feedback.conftest import delivery_of, settled
 from ..server import Server
 from ..simulators.clarityq import ClarityQSimulator
 from ..simulators.clarityq_product import REMARK, SECRET_SQL, Answer, Failure, rows
 from ..simulators.faults import DropAfter, Html, RateLimited, Stall, Status
-from ..visitor import JSON, Visitor
+from ..visitor import Visitor
+from .asking import QUESTION, ask, failure, marked, set_options
 from .cases.clarityq import ClarityQCase
 
-
-@pytest.fixture
-def case() -> Iterator[ClarityQCase]:
-    case = ClarityQCase()
-    try:
-        yield case
-        assert case.simulator.violations == []
-    finally:
-        case.simulator.stop()
+CASE = ClarityQCase
 
 
 @pytest.fixture
 def clarityq(case: ClarityQCase) -> ClarityQSimulator:
     return case.simulator
-
-
-@pytest.fixture
-def agent(case: ClarityQCase) -> Agent:
-    return make_agent("Data", **case.agent())
-
-
-@pytest.fixture
-def widget(agent: Agent) -> Widget:
-    return make_widget(agent)
-
-
-def set_options(agent: Agent, **options: Any) -> None:
-    agent.options |= options
-    agent.save()
-
-
-async def ask(server: Server, widget: Widget, text: str = "How much?") -> JSON:
-    async with Visitor(server.url, widget.key) as visitor:
-        return await visitor.ask_and_wait(text)
-
-
-def failure(answer: JSON) -> tuple[str, str]:
-    """The visitor's code and the operator's words."""
-    assert answer["status"] == "failed", answer
-    return answer["error"]["code"], Message.objects.get(pk=answer["id"]).problem
-
-
-async def problem_becomes(agent: Agent, words: str) -> None:
-    """Wait until the agent is marked so: that happens after the answer is shown."""
-    for _ in range(250):
-        if Agent.objects.get(pk=agent.pk).problem == words:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"not so within 5 s; it says {Agent.objects.get(pk=agent.pk).problem!r}")
 
 
 # --- a turn ---------------------------------------------------------------------------------------
@@ -93,10 +48,10 @@ async def test_each_question_has_a_conversation_of_its_own_there(
     async with Visitor(server.url, widget.key) as visitor:
         here = await visitor.conversation()
         async with visitor.socket(here) as socket:
-            for text in ("How much?", "And before?"):
+            for text in (QUESTION, "And before?"):
                 asked = await visitor.ask(here, text)
                 assert (await socket.final(asked["answer"]))["status"] == "completed"
-    assert clarityq.asked == ["How much?", "And before?"]
+    assert clarityq.asked == [QUESTION, "And before?"]
     stored = Message.objects.filter(conversation_id=here, role="agent").order_by("position")
     assert [one.upstream["conversation"] for one in stored] == list(clarityq.conversations)
     assert [one.upstream_id for one in stored] == list(clarityq.conversations)
@@ -125,7 +80,7 @@ def test_looks_are_two_seconds_apart_then_five_for_five_minutes() -> None:
     product = str(uuid4())
     provider = ClarityQ(Setup(options={"product_id": product}))
     known = Known(answer={"conversation": str(uuid4())})
-    flow = provider.answer(Ask(visitor="", conversation="", text="How much?", known=known))
+    flow = provider.answer(Ask(visitor="", conversation="", text=QUESTION, known=known))
     waits: list[float] = []
     step = next(flow)
     while len(waits) < 20:
@@ -168,7 +123,7 @@ async def test_an_ask_of_unknown_fate_is_not_repeated(
     clarityq.fail_next("ask", DropAfter())
     code, _ = failure(await ask(server, widget))
     assert code == "agent_unavailable"
-    assert clarityq.asked == ["How much?"]
+    assert clarityq.asked == [QUESTION]
 
 
 async def test_after_a_crash_the_answer_is_found_by_its_stored_id(
@@ -178,7 +133,7 @@ async def test_after_a_crash_the_answer_is_found_by_its_stored_id(
     with Server() as server:
         async with Visitor(server.url, widget.key) as visitor:
             conversation = await visitor.conversation()
-            asked = await visitor.ask(conversation, "How much?")
+            asked = await visitor.ask(conversation, QUESTION)
             await clarityq.eventually(lambda: clarityq.calls("status"))
             server.kill()
             clarityq.release()
@@ -186,7 +141,7 @@ async def test_after_a_crash_the_answer_is_found_by_its_stored_id(
             async with visitor.socket(conversation) as socket:
                 answer = await socket.final(asked["answer"])
     assert answer["status"] == "completed"
-    assert clarityq.asked == ["How much?"]
+    assert clarityq.asked == [QUESTION]
 
 
 async def test_a_crash_before_the_id_was_known_ends_openly(
@@ -196,7 +151,7 @@ async def test_a_crash_before_the_id_was_known_ends_openly(
     with Server() as server:
         async with Visitor(server.url, widget.key) as visitor:
             conversation = await visitor.conversation()
-            asked = await visitor.ask(conversation, "How much?")
+            asked = await visitor.ask(conversation, QUESTION)
             await clarityq.eventually(lambda: clarityq.stalled)
             server.kill()
             server.start()
@@ -218,10 +173,10 @@ async def test_a_wrong_guess_of_the_path_tells_which_option_to_change(
     code, words = failure(await ask(server, widget))
     assert code == "agent_misconfigured"
     assert "Path of the answer (answer_path)" in words
-    await problem_becomes(agent, words)
+    await marked(agent, words)
     set_options(agent, answer_path="/api/v2/answers/{conversation_id}")
     assert (await ask(server, widget))["status"] == "completed"
-    await problem_becomes(agent, "")
+    await marked(agent, "")
 
 
 @pytest.mark.parametrize("path", ["/api/v1/summary", "@evil.test/{conversation_id}"])
@@ -293,7 +248,7 @@ async def second_prompt(server: Server, widget: Widget, clarityq: ClarityQSimula
     async with Visitor(server.url, widget.key) as visitor:
         here = await visitor.conversation()
         async with visitor.socket(here) as socket:
-            for text in ("How much?", "And before?"):
+            for text in (QUESTION, "And before?"):
                 await socket.final((await visitor.ask(here, text))["answer"])
     return clarityq.asked[1]
 
@@ -309,11 +264,11 @@ async def test_context_is_set_apart_from_the_question(
 ) -> None:
     set_options(agent, context_chars=1000)
     assert await second_prompt(server, widget, clarityq) == (
-        "<earlier_conversation>\nVisitor: How much?\nAssistant: Ten million.\n"
+        "<earlier_conversation>\nVisitor: Are you open?\nAssistant: Ten million.\n"
         "</earlier_conversation>\n\nThe above is for context only. Answer this question:\n\n"
         "And before?"
     )
-    assert clarityq.asked[0] == "How much?"
+    assert clarityq.asked[0] == QUESTION
 
 
 async def test_context_keeps_to_its_bound_and_prefers_what_is_newest(
@@ -342,7 +297,7 @@ async def test_feedback_is_always_sent_whole(
 ) -> None:
     label = widget.reasons_down[0]["label"]
     async with Visitor(server.url, widget.key) as visitor:
-        answer = await visitor.ask_and_wait("How much?")
+        answer = await visitor.ask_and_wait(QUESTION)
         for said, held in (
             ({"vote": "up"}, ("POSITIVE", None)),
             (
@@ -363,7 +318,7 @@ async def test_a_comment_needs_no_vote(
     server: Server, widget: Widget, clarityq: ClarityQSimulator
 ) -> None:
     async with Visitor(server.url, widget.key) as visitor:
-        answer = await visitor.ask_and_wait("How much?")
+        answer = await visitor.ask_and_wait(QUESTION)
         await visitor.vote(answer, vote=None, comment="Only words")
         assert (await settled(visitor, answer))["delivery"] == "delivered"
     assert record(clarityq) == (None, "Only words")
@@ -373,7 +328,7 @@ async def test_taking_back_what_was_never_said_sends_nothing(
     server: Server, widget: Widget, clarityq: ClarityQSimulator
 ) -> None:
     async with Visitor(server.url, widget.key) as visitor:
-        answer = await visitor.ask_and_wait("How much?")
+        answer = await visitor.ask_and_wait(QUESTION)
         assert (await visitor.vote(answer, vote=None))["delivery"] == "delivered"
     assert clarityq.calls("feedback") == []
 
@@ -384,7 +339,7 @@ async def test_a_long_comment_is_never_cut_and_reasons_give_way(
     comment = "ä" * 1995
     key = widget.reasons_down[0]["key"]
     async with Visitor(server.url, widget.key) as visitor:
-        answer = await visitor.ask_and_wait("How much?")
+        answer = await visitor.ask_and_wait(QUESTION)
         await visitor.vote(answer, vote="down", comment=comment, reasons=[key])
         assert (await settled(visitor, answer))["delivery"] == "delivered"
     held = record(clarityq)[1] or ""
@@ -396,7 +351,7 @@ async def test_a_vote_that_comes_too_early_is_brought_later(
     server: Server, widget: Widget, clarityq: ClarityQSimulator
 ) -> None:
     async with Visitor(server.url, widget.key) as visitor:
-        answer = await visitor.ask_and_wait("How much?")
+        answer = await visitor.ask_and_wait(QUESTION)
         [conversation] = clarityq.conversations.values()
         with clarityq.changing():
             conversation.status = "IN_PROGRESS"
@@ -413,7 +368,7 @@ async def test_two_nulls_refused_are_followed_by_an_empty_comment(
 ) -> None:
     clarityq.clearing = "empty_comment"
     async with Visitor(server.url, widget.key) as visitor:
-        answer = await visitor.ask_and_wait("How much?")
+        answer = await visitor.ask_and_wait(QUESTION)
         await visitor.vote(answer, vote="down")
         await settled(visitor, answer)
         await visitor.vote(answer, vote=None)
@@ -430,7 +385,7 @@ async def test_clearing_that_is_refused_is_not_called_delivered(
 ) -> None:
     clarityq.clearing = "no"
     async with Visitor(server.url, widget.key) as visitor:
-        answer = await visitor.ask_and_wait("How much?")
+        answer = await visitor.ask_and_wait(QUESTION)
         await visitor.vote(answer, vote="down")
         await settled(visitor, answer)
         await visitor.vote(answer, vote=None)

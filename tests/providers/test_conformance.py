@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from chatwidget.connection_test import check_agent
-from chatwidget.models import Message, Widget
+from chatwidget.models import Agent, Message, Widget
 from chatwidget.providers import PROVIDERS, Provider
 from tests.simulators.faults import Drop, DropAfter, Stall, Status
 
-from ..cast import make_agent, make_widget
+from ..cast import under_test
 from ..feedback.conftest import settled
 from ..server import Server
 from ..visitor import JSON, Visitor
@@ -31,22 +31,9 @@ TEXT = "An answer of **several** words, for the visitor."
 
 @pytest.fixture(params=list(CASES))
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
-    case = CASES[request.param]()
-    case.answer_with(TEXT)
-    try:
+    with under_test(CASES[request.param]()) as case:
+        case.answer_with(TEXT)
         yield case
-        assert case.simulator.violations == []
-    finally:
-        case.release()
-        case.simulator.stop()
-
-
-@pytest.fixture
-def widget(case: Case) -> Iterator[Widget]:
-    widget = make_widget(make_agent("Under test", **case.agent()))
-    yield widget
-    # Else people's replies would be looked for at a port that may be another simulator's by then.
-    widget.delete()
 
 
 @pytest.fixture
@@ -67,8 +54,7 @@ def test_every_vendor_of_the_registry_has_a_case() -> None:
 # --- the connection test --------------------------------------------------------------------------
 
 
-async def test_the_connection_test_passes_and_tells_no_secret(case: Case) -> None:
-    agent = make_agent("Under test", **case.agent())
+async def test_the_connection_test_passes_and_tells_no_secret(case: Case, agent: Agent) -> None:
     steps = await check_agent(agent, rate=True)
     assert [step.note for step in steps if step.outcome == "failed"] == []
     by_name = {step.name: step for step in steps}

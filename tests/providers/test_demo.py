@@ -6,17 +6,13 @@ from chatwidget.models import Widget
 
 from ..cast import make_agent, make_widget
 from ..server import Server
-from ..visitor import JSON, Visitor
+from ..visitor import Visitor
+from .asking import ask
 
 
 @pytest.fixture
 def widget() -> Widget:
     return make_widget(make_agent(options={"think_s": 0, "words_per_s": 100_000}))
-
-
-async def ask(server: Server, widget: Widget, text: str) -> JSON:
-    async with Visitor(server.url, widget.key) as visitor:
-        return await visitor.ask_and_wait(text)
 
 
 async def test_it_says_what_it_can_show_and_what_it_was_asked(

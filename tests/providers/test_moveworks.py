@@ -1,31 +1,22 @@
 """Moveworks: streamed in snapshots, polled when the stream closes early, rated by stored ids."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from chatwidget.models import Agent, Message, Widget
 
-from ..cast import make_agent, make_widget
 from ..feedback.conftest import delivery_of, settled
 from ..server import Server
 from ..simulators.faults import Drop, DropAfter, Fault, Html, RateLimited, Stall, Status
 from ..simulators.moveworks import MoveworksSimulator
 from ..simulators.moveworks_ledger import Failure, Reply, Vote
 from ..visitor import JSON, Visitor
+from .asking import QUESTION, ask, completed, failure, set_options
 from .cases.moveworks import MoveworksCase
 
-
-@pytest.fixture
-def case() -> Iterator[MoveworksCase]:
-    case = MoveworksCase()
-    try:
-        yield case
-        assert case.simulator.violations == []
-    finally:
-        case.simulator.stop()
+CASE = MoveworksCase
 
 
 @pytest.fixture
@@ -33,40 +24,9 @@ def moveworks(case: MoveworksCase) -> MoveworksSimulator:
     return case.simulator
 
 
-@pytest.fixture
-def agent(case: MoveworksCase) -> Agent:
-    return make_agent("Assistant", **case.agent())
-
-
-@pytest.fixture
-def widget(agent: Agent) -> Widget:
-    return make_widget(agent)
-
-
-def set_options(agent: Agent, **options: Any) -> None:
-    agent.options |= options
-    agent.save()
-
-
 def set_credentials(agent: Agent, **credentials: str) -> None:
     agent.credentials = credentials
     agent.save()
-
-
-async def ask(server: Server, widget: Widget, text: str = "Open today?") -> JSON:
-    async with Visitor(server.url, widget.key) as visitor:
-        return await visitor.ask_and_wait(text)
-
-
-def completed(answer: JSON) -> str:
-    assert answer["status"] == "completed", Message.objects.get(pk=answer["id"]).problem
-    return str(answer["text"])
-
-
-def failure(answer: JSON) -> tuple[str, str]:
-    """The visitor's code and the operator's words."""
-    assert answer["status"] == "failed", answer
-    return answer["error"]["code"], Message.objects.get(pk=answer["id"]).problem
 
 
 def asked(moveworks: MoveworksSimulator) -> list[str]:
@@ -82,12 +42,12 @@ async def test_an_answer_streams_as_markdown_with_sources(
     async with Visitor(server.url, widget.key) as visitor:
         here = await visitor.conversation()
         async with visitor.socket(here) as socket:
-            question = await visitor.ask(here, "Open today?")
+            question = await visitor.ask(here, QUESTION)
             answer = await socket.final(question["answer"])
             assert socket.gaps == 0
             assert any(frame["type"] == "delta" for frame in socket.frames)
     assert completed(answer) == (
-        "You asked: Open today?\n\n👉 See [the help page](https://example.com/help). "
+        "You asked: Are you open?\n\n👉 See [the help page](https://example.com/help). "
         "It’s open all day [1][2]."
     )
     assert answer["citations"] == [
@@ -104,10 +64,10 @@ async def test_a_second_question_goes_to_the_same_conversation(
     async with Visitor(server.url, widget.key) as visitor:
         here = await visitor.conversation()
         async with visitor.socket(here) as socket:
-            for text in ("Open today?", "And tomorrow?"):
+            for text in (QUESTION, "And tomorrow?"):
                 completed(await socket.final((await visitor.ask(here, text))["answer"]))
     assert len(moveworks.conversations) == 1
-    assert asked(moveworks) == ["Open today?", "And tomorrow?"]
+    assert asked(moveworks) == [QUESTION, "And tomorrow?"]
 
 
 async def test_a_snapshot_that_extends_the_last_is_appended(
@@ -144,7 +104,7 @@ async def changes(server: Server, widget: Widget) -> list[JSON]:
     async with Visitor(server.url, widget.key) as visitor:
         here = await visitor.conversation()
         async with visitor.socket(here) as socket:
-            question = await visitor.ask(here, "Open today?")
+            question = await visitor.ask(here, QUESTION)
             completed(await socket.final(question["answer"]))
     return [
         frame
@@ -179,7 +139,7 @@ async def test_several_messages_are_one_answer(
     first.more = [Reply("Second."), Reply("Third.", rateable=False)]
     moveworks.answer = lambda _: first
     async with Visitor(server.url, widget.key) as visitor:
-        answer = await visitor.ask_and_wait("Open today?")
+        answer = await visitor.ask_and_wait(QUESTION)
         assert completed(answer) == "First.\n\nSecond.\n\nThird."
         await visitor.vote(answer, vote="up")
         assert (await settled(visitor, answer))["delivery"] == "delivered"
@@ -196,7 +156,7 @@ async def test_each_generation_is_spoken_to_in_its_own_way(
         f"/{version}"
     }
     [sent] = moveworks.calls("stream")
-    text = {"text": "Open today?"}
+    text = {"text": QUESTION}
     assert sent.json == {"input": {"chat": text} if version == "rest/v1" else text}
 
 
@@ -210,7 +170,7 @@ async def test_links_are_offered_and_other_actions_are_not(
     actions = [url("Open", "https://example.com/"), url("Bad", "javascript:alert(1)"), press]
     moveworks.answer = lambda _: Reply("Choose.", actions=actions)
     async with Visitor(server.url, widget.key) as visitor:
-        answer = await visitor.ask_and_wait("Open today?")
+        answer = await visitor.ask_and_wait(QUESTION)
     assert answer["links"] == [{"title": "Open", "url": "https://example.com/"}]
 
 
@@ -220,7 +180,7 @@ async def test_a_reply_filed_under_an_earlier_response_is_found(
     async with Visitor(server.url, widget.key) as visitor:
         here = await visitor.conversation()
         async with visitor.socket(here) as socket:
-            await socket.final((await visitor.ask(here, "Open today?"))["answer"])
+            await socket.final((await visitor.ask(here, QUESTION))["answer"])
             moveworks.misfiled = True
             moveworks.answer = lambda _: "A late one."
             answer = await socket.final((await visitor.ask(here, "And tomorrow?"))["answer"])
@@ -249,7 +209,7 @@ async def test_a_stream_that_closes_early_is_followed_by_polling(
     moveworks.odd.ending = ending
     moveworks.answer = lambda _: "It is open."
     assert completed(await ask(server, widget)) == "It is open."
-    assert asked(moveworks) == ["Open today?"]
+    assert asked(moveworks) == [QUESTION]
     assert moveworks.calls("poll")
 
 
@@ -258,7 +218,7 @@ async def test_a_stream_that_closes_before_any_event_is_looked_up(
 ) -> None:
     moveworks.odd.ending = "before_any"
     completed(await ask(server, widget))
-    assert asked(moveworks) == ["Open today?"]
+    assert asked(moveworks) == [QUESTION]
 
 
 @pytest.mark.parametrize("arrived", [True, False])
@@ -270,9 +230,9 @@ async def test_the_same_question_again_is_not_answered_by_the_first(
     async with Visitor(server.url, widget.key) as visitor:
         here = await visitor.conversation()
         async with visitor.socket(here) as socket:
-            await socket.final((await visitor.ask(here, "Open today?"))["answer"])
+            await socket.final((await visitor.ask(here, QUESTION))["answer"])
             moveworks.fail_next("stream", DropAfter() if arrived else Drop())
-            answer = await socket.final((await visitor.ask(here, "Open today?"))["answer"])
+            answer = await socket.final((await visitor.ask(here, QUESTION))["answer"])
     assert (answer["status"], answer["text"]) == (
         ("completed", "Second answer.") if arrived else ("failed", "")
     )
@@ -291,7 +251,7 @@ async def test_a_question_accepted_and_lost_is_found_not_repeated(
 ) -> None:
     moveworks.fail_next("stream", DropAfter())
     completed(await ask(server, widget))
-    assert asked(moveworks) == ["Open today?"]
+    assert asked(moveworks) == [QUESTION]
 
 
 async def test_an_error_in_the_stream_is_the_end(
@@ -338,7 +298,7 @@ async def test_an_answer_that_never_comes_ends_by_the_deadline(
     moveworks.odd.ending = ending
     moveworks.hold()
     assert failure(await ask(server, widget))[0] == "agent_timeout"
-    assert asked(moveworks) == ["Open today?"]
+    assert asked(moveworks) == [QUESTION]
 
 
 @pytest.mark.parametrize(
@@ -363,7 +323,7 @@ async def test_a_stream_may_be_odd(
         setattr(moveworks.odd, name, value)
     moveworks.answer = lambda _: "Naïve 😀 — it’s open."
     assert completed(await ask(server, widget)) == "Naïve 😀 — it’s open."
-    assert asked(moveworks) == ["Open today?"]
+    assert asked(moveworks) == [QUESTION]
 
 
 @pytest.mark.parametrize(
@@ -399,7 +359,7 @@ async def test_after_a_crash_the_answer_is_found_and_nothing_sent_again(
     with Server() as server:
         async with Visitor(server.url, widget.key) as visitor:
             here = await visitor.conversation()
-            question = await visitor.ask(here, "Open today?")
+            question = await visitor.ask(here, QUESTION)
             await moveworks.eventually(lambda: moveworks.sends)
             if stored:
                 await upstream_known(question["answer"])
@@ -408,7 +368,7 @@ async def test_after_a_crash_the_answer_is_found_and_nothing_sent_again(
             server.start()
             async with visitor.socket(here) as socket:
                 completed(await socket.final(question["answer"]))
-    assert asked(moveworks) == ["Open today?"]
+    assert asked(moveworks) == [QUESTION]
     assert len(moveworks.calls("stream")) == 1
 
 
@@ -427,7 +387,7 @@ async def test_a_crash_before_the_question_arrived_ends_openly(
     with Server() as server:
         async with Visitor(server.url, widget.key) as visitor:
             here = await visitor.conversation()
-            question = await visitor.ask(here, "Open today?")
+            question = await visitor.ask(here, QUESTION)
             await moveworks.eventually(lambda: moveworks.stalled)
             server.kill()
             server.start()
@@ -446,7 +406,7 @@ async def test_a_late_message_is_the_agents_shown_once_and_can_be_rated(
 ) -> None:
     set_options(agent, late_messages="on")
     async with Visitor(server.url, widget.key) as visitor:
-        answer = await visitor.ask_and_wait("Open today?")
+        answer = await visitor.ask_and_wait(QUESTION)
         [conversation] = moveworks.conversations
         moveworks.say_later(conversation, "By the way: <https://example.com/|more>.")
         async with visitor.socket(answer["conversation"]) as socket:
@@ -468,7 +428,7 @@ async def test_what_a_live_agent_says_is_a_persons_and_takes_no_vote(
 ) -> None:
     set_options(agent, late_messages="on", api_version="rest/v1")
     async with Visitor(server.url, widget.key) as visitor:
-        answer = await visitor.ask_and_wait("Open today?")
+        answer = await visitor.ask_and_wait(QUESTION)
         [conversation] = moveworks.conversations
         moveworks.say_later(conversation, "Hello, Ann here.", actor="LIVE_AGENT", name="Ann")
         async with visitor.socket(answer["conversation"]) as socket:
@@ -481,7 +441,7 @@ async def test_late_messages_of_many_pages_all_come_and_none_of_another_visitors
 ) -> None:
     set_options(agent, late_messages="on")
     async with Visitor(server.url, widget.key) as one, Visitor(server.url, widget.key) as two:
-        mine = await one.ask_and_wait("Open today?")
+        mine = await one.ask_and_wait(QUESTION)
         [first] = moveworks.conversations
         theirs = await two.ask_and_wait("And my order?")
         for number in range(105):
@@ -550,7 +510,7 @@ async def test_a_token_that_ends_amid_a_turn_is_replaced(
     async with Visitor(server.url, widget.key) as visitor:
         here = await visitor.conversation()
         async with visitor.socket(here) as socket:
-            question = await visitor.ask(here, "Open today?")
+            question = await visitor.ask(here, QUESTION)
             await moveworks.eventually(lambda: moveworks.sends)
             moveworks.expire_tokens()
             moveworks.let_go()
@@ -567,7 +527,7 @@ async def test_a_refused_token_is_replaced_before_the_question_goes_out(
     completed(await ask(server, widget))
     moveworks.expire_tokens()
     completed(await ask(server, widget))
-    assert asked(moveworks) == ["Open today?"] * 2
+    assert asked(moveworks) == [QUESTION] * 2
     assert len(moveworks.calls("token")) == 2
 
 
@@ -674,7 +634,7 @@ async def test_another_users_key_begins_another_conversation(
     async with Visitor(server.url, widget.key) as visitor:
         here = await visitor.conversation()
         async with visitor.socket(here) as socket:
-            await socket.final((await visitor.ask(here, "Open today?"))["answer"])
+            await socket.final((await visitor.ask(here, QUESTION))["answer"])
             moveworks.users["other-key"] = "two@example.com"
             set_credentials(agent, api_key="other-key")
             answer = await socket.final((await visitor.ask(here, "And tomorrow?"))["answer"])
@@ -683,7 +643,7 @@ async def test_another_users_key_begins_another_conversation(
         "one@example.com",
         "two@example.com",
     }
-    assert asked(moveworks) == ["Open today?", "And tomorrow?"]
+    assert asked(moveworks) == [QUESTION, "And tomorrow?"]
 
 
 async def test_a_limit_is_told_and_the_question_not_repeated(
@@ -702,7 +662,7 @@ async def test_a_vote_and_its_change_arrive_as_the_ids_that_stand_for_them(
     server: Server, widget: Widget, moveworks: MoveworksSimulator
 ) -> None:
     async with Visitor(server.url, widget.key) as visitor:
-        answer = await visitor.ask_and_wait("Open today?")
+        answer = await visitor.ask_and_wait(QUESTION)
         for vote, thumb in (("up", "helpful"), ("down", "unhelpful")):
             await visitor.vote(answer, vote=vote)
             assert (await settled(visitor, answer))["delivery"] == "delivered"
@@ -715,7 +675,7 @@ async def test_a_comment_ends_at_the_vendors_limit_and_reasons_give_way(
 ) -> None:
     reason = widget.reasons_down[0]
     async with Visitor(server.url, widget.key) as visitor:
-        answer = await visitor.ask_and_wait("Open today?")
+        answer = await visitor.ask_and_wait(QUESTION)
         for comment, held in (
             ("ä" * 1001, "ä" * 1000),
             ("ä" * 990, "ä" * 990),
@@ -733,7 +693,7 @@ async def test_a_vote_cannot_be_taken_back(
     server: Server, widget: Widget, moveworks: MoveworksSimulator
 ) -> None:
     async with Visitor(server.url, widget.key) as visitor:
-        answer = await visitor.ask_and_wait("Open today?")
+        answer = await visitor.ask_and_wait(QUESTION)
         await visitor.vote(answer, vote="up")
         await settled(visitor, answer)
         await visitor.vote(answer, vote=None)
@@ -745,7 +705,7 @@ async def test_a_stale_id_is_read_afresh_once(
     server: Server, widget: Widget, moveworks: MoveworksSimulator
 ) -> None:
     async with Visitor(server.url, widget.key) as visitor:
-        answer = await visitor.ask_and_wait("Open today?")
+        answer = await visitor.ask_and_wait(QUESTION)
         moveworks.renew_callbacks()
         await visitor.vote(answer, vote="up")
         assert (await settled(visitor, answer))["delivery"] == "delivered"
@@ -759,7 +719,7 @@ async def test_a_vote_that_is_refused_for_good_is_not_tried_again(
     refusal = Status(400, {"error": {"code": "INVALID_REQUEST", "message": "not rateable"}})
     moveworks.fail_always("feedback", refusal)
     async with Visitor(server.url, widget.key) as visitor:
-        answer = await visitor.ask_and_wait("Open today?")
+        answer = await visitor.ask_and_wait(QUESTION)
         await visitor.vote(answer, vote="up")
         assert (await settled(visitor, answer))["delivery"] == "failed"
     assert "not rateable" in delivery_of(answer).problem
@@ -771,6 +731,6 @@ async def test_no_thumbs_where_the_vendor_sent_no_ids(
 ) -> None:
     moveworks.answer = lambda _: Reply("It is open.", rateable=False)
     async with Visitor(server.url, widget.key) as visitor:
-        answer = await visitor.ask_and_wait("Open today?")
+        answer = await visitor.ask_and_wait(QUESTION)
         assert not answer["rateable"]
         assert (await visitor.vote(answer, expect=409, vote="up"))["code"] == "feedback_not_allowed"

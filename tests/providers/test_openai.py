@@ -4,14 +4,15 @@ from typing import Any
 
 import pytest
 
-from chatwidget.models import Message, Widget
+from chatwidget.models import Widget
 
 from ..cast import make_agent, make_conversation, make_visitor, make_widget
 from ..server import Server
 from ..simulators.faults import Drop, Fault, Html, RateLimited, Stall, Status
 from ..simulators.openai import OpenAISimulator
 from ..simulators.openai_stream import Ending
-from ..visitor import JSON, Visitor
+from ..visitor import Visitor
+from .asking import ask, failure
 
 
 def make_model(openai: OpenAISimulator, **options: object) -> Widget:
@@ -28,17 +29,6 @@ def make_model(openai: OpenAISimulator, **options: object) -> Widget:
 @pytest.fixture
 def widget(openai: OpenAISimulator) -> Widget:
     return make_model(openai)
-
-
-async def ask(server: Server, widget: Widget, text: str = "Hello") -> JSON:
-    async with Visitor(server.url, widget.key) as visitor:
-        return await visitor.ask_and_wait(text)
-
-
-def failure(answer: JSON) -> tuple[str, str]:
-    """The visitor's code and the operator's words."""
-    assert answer["status"] == "failed", answer
-    return answer["error"]["code"], Message.objects.get(pk=answer["id"]).problem
 
 
 # --- asking ---------------------------------------------------------------------------------------

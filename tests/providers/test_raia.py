@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from chatwidget.models import Conversation, Message, Widget
+from chatwidget.models import Conversation, Widget
 from chatwidget.models import Visitor as StoredVisitor
 from chatwidget.providers.raia import clean
 
@@ -19,6 +19,7 @@ from ..simulators.faults import Drop, DropAfter, Fault, Html, RateLimited, Stall
 from ..simulators.raia import RaiaSimulator
 from ..simulators.raia_ledger import Failure, Reply
 from ..visitor import JSON, Socket, Visitor
+from .asking import ask, failure
 
 TURN = ["search_user", "create_user", "create_conversation", "send", "poll"]
 
@@ -27,17 +28,6 @@ TURN = ["search_user", "create_user", "create_conversation", "send", "poll"]
 def widget(raia: RaiaSimulator) -> Widget:
     raia.ripening = 0
     return make_widget(raia_agent(raia, total_s=10, idle_s=3))
-
-
-async def ask(server: Server, widget: Widget, text: str = "Hello") -> JSON:
-    async with Visitor(server.url, widget.key) as visitor:
-        return await visitor.ask_and_wait(text)
-
-
-def failure(answer: JSON) -> tuple[str, str]:
-    """The visitor's code and the operator's words."""
-    assert answer["status"] == "failed", answer
-    return answer["error"]["code"], Message.objects.get(pk=answer["id"]).problem
 
 
 def operations(raia: RaiaSimulator) -> list[str]:

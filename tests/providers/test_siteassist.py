@@ -1,6 +1,5 @@
 """SiteAssist: streamed or whole, read back where it breaks off, rated as the visitor."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -10,12 +9,11 @@ from django.utils import timezone
 from chatwidget.admin.conversations import upstream_ids
 from chatwidget.connection_test import check_agent
 from chatwidget.events import Learned
-from chatwidget.models import Agent, Conversation, Erasure, Message, Widget
+from chatwidget.models import Agent, Conversation, Erasure, Widget
 from chatwidget.models import Visitor as VisitorRow
 from chatwidget.providers.base import Ask, Setup
 from chatwidget.providers.siteassist import SiteAssist
 
-from ..cast import make_agent, make_widget
 from ..feedback.conftest import delivery_of, settled
 from ..server import Server
 from ..simulators.base import Received
@@ -24,42 +22,15 @@ from ..simulators.siteassist import DOCUMENT, Refused, SiteAssistSimulator
 from ..simulators.siteassist_project import Answer, Failure
 from ..visitor import JSON, Socket, Visitor
 from ..waiting import eventually
+from .asking import ask, failure, marked, row, set_options
 from .cases.siteassist import SiteAssistCase
 
-
-@pytest.fixture
-def case() -> Iterator[SiteAssistCase]:
-    case = SiteAssistCase()
-    try:
-        yield case
-        assert case.simulator.violations == []
-    finally:
-        case.simulator.stop()
+CASE = SiteAssistCase
 
 
 @pytest.fixture
 def siteassist(case: SiteAssistCase) -> SiteAssistSimulator:
     return case.simulator
-
-
-@pytest.fixture
-def agent(case: SiteAssistCase) -> Agent:
-    return make_agent("Assistant", **case.agent())
-
-
-@pytest.fixture
-def widget(agent: Agent) -> Widget:
-    return make_widget(agent)
-
-
-def set_options(agent: Agent, **options: Any) -> None:
-    agent.options |= options
-    agent.save()
-
-
-async def ask(server: Server, widget: Widget, text: str = "Are you open?") -> JSON:
-    async with Visitor(server.url, widget.key) as visitor:
-        return await visitor.ask_and_wait(text)
 
 
 async def ask_again(visitor: Visitor, conversation: str, text: str = "And then?") -> JSON:
@@ -70,21 +41,6 @@ async def ask_again(visitor: Visitor, conversation: str, text: str = "And then?"
 def looks(siteassist: SiteAssistSimulator) -> list[Received]:
     """Reads of the messages, other than those for what a person has said."""
     return [one for one in siteassist.calls("list_messages") if "role" not in one.query]
-
-
-def row(answer: JSON) -> Message:
-    return Message.objects.get(pk=answer["id"])
-
-
-def failure(answer: JSON) -> tuple[str, str]:
-    """The visitor's code and the operator's words."""
-    assert answer["status"] == "failed", answer
-    return answer["error"]["code"], row(answer).problem
-
-
-async def marked(agent: Agent, words: str) -> None:
-    """Wait until the operator sees these words beside the agent; they come after the answer."""
-    await eventually(lambda: Agent.objects.get(pk=agent.pk).problem == words)
 
 
 # --- a turn ---------------------------------------------------------------------------------------
