@@ -498,11 +498,11 @@ class RateLimit(models.Model):
 
 
 class Erasure(models.Model):
-    """A vendor still to be asked to erase someone who is already erased here."""
+    """A vendor still to be asked to forget what is already erased here."""
 
     agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="erasures")
     upstream = models.JSONField()
-    """The upstream user ids, as the visitor had them."""
+    """The upstream ids: the visitor's, with the conversation's where only that one is gone."""
     attempts = models.PositiveIntegerField(default=0)
     next_at = models.DateTimeField(default=timezone.now, db_index=True)
     problem = models.CharField(max_length=500, blank=True)
