@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from . import process
 from .metrics import tasks
+
 LAYER_TIMEOUT_S = 3
 
 _collectors: list[Callable[[], None]] = []
