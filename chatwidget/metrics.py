@@ -26,7 +26,7 @@ upstream_errors = Counter(
     "chatwidget_upstream_errors", "Errors of vendors, by kind", ["provider", "kind"]
 )
 sockets = Gauge("chatwidget_sockets", "Open visitor sockets of this process")
-tasks = Gauge("chatwidget_tasks", "Tasks of this process's event loop: they come and go as visitors")
+tasks = Gauge("chatwidget_tasks", "Tasks of this process's event loop")
 deliveries = Counter(
     "chatwidget_feedback_attempts",
     "Attempts to deliver feedback, by outcome",
