@@ -7,14 +7,15 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatwidget.settings")
 
-from django.core.asgi import get_asgi_application
+import django
 
-django_app = get_asgi_application()
+django.setup(set_prefix=False)
 
 from channels.routing import URLRouter
 from django.conf import settings
 
 from . import checks, logs, process
+from .handler import Handler
 from .middleware import POLICY
 from .problems import MEDIA_TYPE, document
 from .routing import websocket_urlpatterns
@@ -23,7 +24,9 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
+
 checks.refuse_to_start()
+django_app = Handler()
 sockets = URLRouter(websocket_urlpatterns)
 
 

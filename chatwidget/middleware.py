@@ -1,9 +1,8 @@
-"""Headers that every page and answer of ours carries, and one thread for each request."""
+"""Headers that every page and answer of ours carries."""
 
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
-from django.utils.decorators import sync_only_middleware
 
 # Nobody may frame the admin, the API or anything else; the panel's view sets its own policy.
 POLICY = (
@@ -26,15 +25,3 @@ def security_headers(
         return response
 
     return middleware
-
-
-@sync_only_middleware
-def one_thread(
-    get_response: Callable[[HttpRequest], HttpResponse],
-) -> Callable[[HttpRequest], HttpResponse]:
-    """Innermost, so that Django runs all of the chain on the request's one thread.
-
-    whitenoise is not async and every view is not; a chain that is async in between them changes
-    threads twice for each middleware.
-    """
-    return get_response

@@ -87,7 +87,6 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "chatwidget.middleware.one_thread",
 ]
 ROOT_URLCONF = "chatwidget.urls"
 ASGI_APPLICATION = "chatwidget.asgi.application"
@@ -118,6 +117,7 @@ DATABASE = DATABASES["default"]
 if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
     # Without these three, eight writers see "database is locked" in most transactions;
     # `chatwidget.checks` refuses to start without them. And what is erased is overwritten.
+    DATABASE["CONN_MAX_AGE"] = None  # every thread that has one is kept
     DATABASE.setdefault("OPTIONS", {}).update(
         transaction_mode="IMMEDIATE",
         timeout=20,
@@ -174,7 +174,7 @@ PROVIDER_CA_FILE = env.str("PROVIDER_CA_FILE", "")
 # Connections to all vendors together, per process. Four fifths are for answers, of which no agent
 # gets more than half; a fifth is for everything else.
 PROVIDER_CONNECTIONS = env.int("PROVIDER_CONNECTIONS", 1250)
-# Answers that one visitor may have under way.
+# Answers that one visitor may have under way, unless RATE_LIMITS is off.
 VISITOR_AT_ONCE = env.int("VISITOR_AT_ONCE", 3)
 # An answer that has waited this long for its turn fails.
 ANSWER_WAIT_S = env.float("ANSWER_WAIT_S", 60.0)

@@ -2,20 +2,23 @@
 
 import asyncio
 import contextlib
+import json
 import re
+import sqlite3
 import threading
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
 
 import httpx
 import pytest
 import websockets
 from django.test import Client
 
-from chatwidget.models import OPEN, Message, Widget
+from chatwidget.models import Widget
 
 from .cast import make_agent, make_operator, make_widget
-from .server import Server
+from .server import Server, manage
 from .simulators.base import ANY
 from .simulators.faults import Stall
 from .simulators.openai import OpenAISimulator
@@ -40,14 +43,28 @@ def widget(openai: OpenAISimulator) -> Widget:
 
 
 async def test_sockets_are_sent_away_with_a_spread_and_leases_released(
-    widget: Widget, openai: OpenAISimulator
+    tmp_path: Path, openai: OpenAISimulator
 ) -> None:
     openai.tokens, openai.rate = ["word "] * 10_000, 20
-    with Server(EMBEDDED_WORKER="false") as server:
+    # A database of its own: others would take up at once what is given back.
+    own = {"DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3", "EMBEDDED_WORKER": "false"}
+    manage("migrate", "-v0", **own)
+    agent = ["create_agent", "--name", "Model", "--provider", "openai"]
+    agent += ["--base-url", openai.base_url, "--credential", f"api_key={openai.key}"]
+    made = json.loads(manage(*agent, "--option", f"model={openai.model}", **own))
+    shown = manage("create_widget", "--name", "Site", "--agent", made["id"], **own)
+    key = json.loads(shown)["key"]
+    with Server(**own) as server:
         async with AsyncExitStack() as stack:
-            visitor = await stack.enter_async_context(Visitor(server.url, widget.key))
-            sockets = [await stack.enter_async_context(visitor.socket()) for _ in range(SOCKETS)]
-            for _ in range(STREAMS):
+            visitors = [
+                await stack.enter_async_context(Visitor(server.url, key)) for _ in range(STREAMS)
+            ]
+            sockets = [
+                await stack.enter_async_context(visitor.socket())
+                for visitor in visitors
+                for _ in range(SOCKETS // STREAMS)
+            ]
+            for visitor in visitors:
                 await visitor.ask(await visitor.conversation(), "Hello")
             await eventually(lambda: openai.streaming == STREAMS)
             asked = time.monotonic()
@@ -60,9 +77,9 @@ async def test_sockets_are_sent_away_with_a_spread_and_leases_released(
     waits = [float(re.fullmatch(r"retry_in=(\d+\.\d)", reason)[1]) for _, reason in closed]  # type: ignore[index]
     assert max(waits) <= 1 + SOCKETS / 100
     assert len(set(waits)) >= 5, "they do not all come back at once"
-    given_back = Message.objects.filter(conversation__visitor__widget=widget, status__in=OPEN)
-    assert given_back.count() == STREAMS
-    assert not given_back.exclude(lease_until=None).exists()
+    with closing(sqlite3.connect(tmp_path / "db.sqlite3")) as database:
+        leases = "SELECT lease_until FROM chatwidget_message WHERE status = 'streaming'"
+        assert database.execute(leases).fetchall() == [(None,)] * STREAMS
 
 
 async def _closed(socket: Socket) -> tuple[int, str]:
