@@ -25,6 +25,8 @@ from .models import Conversation, Message
 
 LINE = 200
 """At most this many of those who wait are looked at for the places that are free."""
+SWEEP = 100
+"""Abandoned answers that a process takes up at once; the rest may be another's."""
 ABANDONED_S = 2.0
 """An answer that has waited longer than this may begin in any process, not only where asked."""
 SOONEST_S, LATEST_S = 2.0, 30.0
@@ -87,6 +89,11 @@ class Room:
     places: int
     share: int
     held: Counter[uuid.UUID | None]
+
+    @property
+    def closed_to(self) -> list[uuid.UUID]:
+        """The agents that have their share."""
+        return [agent for agent, held in self.held.items() if agent and held >= self.share]
 
     def take(self, agent: uuid.UUID | None) -> bool:
         """Take a place for an answer of this agent. Returns False if there is none."""
@@ -187,18 +194,19 @@ def choose(waiting: Iterable[Waiting], room: Room) -> dict[uuid.UUID, Verdict]:
     return chosen
 
 
-def abandoned(limit: int) -> list[Waiting]:
-    """Return answers whose process is gone or has no room, as far as they could begin now."""
+def abandoned(room: Room) -> list[Waiting]:
+    """Return answers whose process is gone or has no room, as far as they could begin here now."""
     now = timezone.now()
     waited = Q(created_at__lt=now - timedelta(seconds=ABANDONED_S))
     late = Q(created_at__lt=now - timedelta(seconds=settings.ANSWER_WAIT_S))
     found = (
         Message.objects.open()
         .filter(is_free(), waited | Q(lease_token__isnull=False))
-        .exclude(look().full, ~late)
+        .exclude(look().full | Q(agent__in=room.closed_to), ~late)
         .order_by("created_at")
     )
-    return [Waiting.of(answer, abandoned=True) for answer in found[:limit]]
+    at_once = max(0, min(room.places, SWEEP))
+    return [Waiting.of(answer, abandoned=True) for answer in found[:at_once]]
 
 
 def busy(conversation: Conversation) -> tuple[float, str]:

@@ -67,6 +67,8 @@ def _too_busy(conversation: Conversation) -> Problem | None:
     match whom:
         case "":
             return None
+        case _ if Message.objects.open().filter(conversation=conversation).exists():
+            return Problem("answer_in_progress")
         case "visitor":
             words = "Your other questions are still being answered."
             return Problem("rate_limited", words, retry_after_s=wait_s)

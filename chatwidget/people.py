@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from . import claims, process
@@ -44,7 +45,10 @@ LIVELY, SLOW, WATCHFUL = 1, 20, 5
 async def follow() -> bool:
     """Job: start asking after conversations that are due, each agent's in its own lane."""
     running = process.running()
-    due, more = await running.store.write(_claim_due, running.lanes.room(JOB))
+    room = running.lanes.room(JOB)
+    if not await running.store.read(_due(room).exists):  # mostly so: then nothing is locked
+        return False
+    due, more = await running.store.write(_claim_due, room)
     for conversation in due:
         running.lanes.start(JOB, conversation.agent_id, _look(conversation, running))
     return more
@@ -60,17 +64,19 @@ def next_look(conversation: Conversation, now: datetime) -> datetime | None:
     return now + timedelta(seconds=settings.HUMAN_POLL_S * pace) if pace else None
 
 
-def _claim_due(room: Room) -> tuple[list[Conversation], bool]:
-    """Take what is due by moving its next look behind this one's deadline: one look at a time."""
-    now = timezone.now()
-    lost = now + timedelta(seconds=LOOK_S * 1.5)
-    due = (
+def _due(room: Room) -> QuerySet[Conversation]:
+    return (
         Conversation.objects.select_related("agent", "visitor")
-        .filter(sync_at__lte=now)
+        .filter(sync_at__lte=timezone.now())
         .exclude(agent__in=room.full)
         .order_by("sync_at")
     )
-    found = list(due[:BATCH])
+
+
+def _claim_due(room: Room) -> tuple[list[Conversation], bool]:
+    """Take what is due by moving its next look behind this one's deadline: one look at a time."""
+    lost = timezone.now() + timedelta(seconds=LOOK_S * 1.5)
+    found = list(_due(room)[:BATCH])
     mine = []
     for one in found:
         if room.take(one.agent_id) and _move(one, lost):

@@ -129,10 +129,8 @@ class Runner:
 
     async def recover(self) -> bool:
         """Start turns that nobody has: their process died, or had no room."""
-        room = self._room().places
-        if not self._draining and room > 0:
-            for one in await self._store.read(admission.abandoned, min(room, 100)):
-                self.start(one)
+        for one in await self._store.read(admission.abandoned, self._room()):
+            self.start(one)
         return False
 
     async def drain(self) -> None:
@@ -148,7 +146,7 @@ class Runner:
     # --- who may begin ----------------------------------------------------------------------------
 
     def _room(self) -> Room:
-        return Room(places=AT_ONCE - self._held.total(), share=SHARE, held=self._held)
+        return Room(places=AT_ONCE - self._held.total(), share=SHARE, held=self._held.copy())
 
     async def _start_always(self) -> None:
         while not self._draining:
