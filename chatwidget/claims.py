@@ -15,10 +15,11 @@ from django.conf import settings
 from django.db.models import F
 from django.utils import timezone
 
-from . import breaker
+from . import breaker, paces
 from .admission import Room, Verdict, Waiting, choose, is_free
 from .events import AgentSaid, ConversationChanged, HumanSaid, Learned, MessageChanged
 from .models import Agent, Conversation, Message, Mode, Role, Status, Visitor
+from .polling import Span
 from .providers import provider_class
 from .providers.base import Ask, Known, Past
 from .serializers import MessageOut, conversation_frame, message_frame
@@ -268,6 +269,8 @@ class Final:
     links: list[dict[str, str]] = field(default_factory=list)
     answer_id: str = ""
     rateable: bool = True
+    span: Span | None = None
+    """When it came, where it was polled."""
 
 
 def finish(claimed: Claimed, final: Final) -> tuple[MessageChanged, ConversationChanged]:
@@ -303,6 +306,8 @@ def finish(claimed: Claimed, final: Final) -> tuple[MessageChanged, Conversation
             lease_until=None,
         )
     )
+    if final.span:
+        paces.note(claimed.agent.pk, final.span)
     read = 1 if final.status == Status.COMPLETED else 0
     follows = provider_class(claimed.agent.provider).follows(claimed.agent.options)
     follow_at = now + FOLLOW_SOON if follows else None

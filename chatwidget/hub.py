@@ -122,6 +122,10 @@ class Hub:
             if self._shared:
                 self._background(self._leave(visitor))
 
+    def may_watch(self, visitor: str) -> bool:
+        """Whether the visitor has a socket here, or may have one in another process."""
+        return self._shared or visitor in self._listeners
+
     # --- answers ----------------------------------------------------------------------------------
 
     def open(self, turn: Turn) -> None:

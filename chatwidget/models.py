@@ -497,6 +497,22 @@ class RateLimit(models.Model):
         return self.key
 
 
+class AnswerTime(models.Model):
+    """When one answer of a polled agent came; the newest are kept. See `polling.py`.
+
+    Rows are only added, so that processes that store at once lose and lock nothing.
+    """
+
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="answer_times")
+    after_s = models.FloatField()
+    """Seconds from the question's sending to the last look that found no answer."""
+    by_s = models.FloatField()
+    """Seconds to the look that found it."""
+
+    def __str__(self) -> str:
+        return f"{self.after_s:.1f} to {self.by_s:.1f} s"
+
+
 class Erasure(models.Model):
     """A vendor still to be asked to forget what is already erased here."""
 

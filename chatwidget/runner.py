@@ -11,7 +11,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import httpx
@@ -27,7 +27,9 @@ from .errors import Broken, ChatWidgetError, Misconfigured, ProviderError, Rejec
 from .events import Finish, HumanHas, Learned, ProviderEvent, Sending
 from .hub import Hub
 from .models import Agent, Status
-from .providers import Provider, Setup, provider_class
+from .paces import Paces
+from .polling import Pace
+from .providers import POLL, Provider, Setup, provider_class
 from .providers.base import Exchange
 from .providers.drive import drive
 from .store import Store
@@ -81,6 +83,7 @@ class Running:
         self.failure: ProviderError | None = None
         """How the vendor failed it before anything came."""
         self.turn = Turn(claimed.shown, version=claimed.version)
+        self.pace = Pace()
         self.saved_seq = self.turn.seq
         self.lost = False
         self.stopped = claimed.stop_requested
@@ -98,6 +101,7 @@ class Runner:
 
     def __init__(self, store: Store, hub: Hub, http: httpx.AsyncClient) -> None:
         self._store, self._hub, self._http = store, hub, http
+        self._paces = Paces(store)
         self._waiting: dict[uuid.UUID, tuple[Waiting, asyncio.Future[Place | None]]] = {}
         self._running: dict[uuid.UUID, Running] = {}
         self._tasks: dict[uuid.UUID, asyncio.Task[None]] = {}
@@ -141,6 +145,7 @@ class Runner:
         for task in list(self._tasks.values()):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self._paces.close()
         self._saver.cancel()
 
     # --- who may begin ----------------------------------------------------------------------------
@@ -211,6 +216,8 @@ class Runner:
             final = await self._answer(running)
             await self._note_health(running, final)
             await self._finish(running, final)
+            if final.span:
+                self._paces.answered(claimed.agent.pk)
             await self._note_problem(claimed.agent, final)
             metrics.turns.labels(claimed.agent.provider, final.status.value).inc()
             metrics.answer_seconds.labels(claimed.agent.provider).observe(
@@ -268,11 +275,26 @@ class Runner:
 
     async def _drive(self, running: Running) -> None:
         provider = open_provider(running.claimed.agent)
+        running.pace = self._pace(running.claimed, provider)
+        ask = replace(running.claimed.ask, pace=running.pace)
 
         async def sink(events: Sequence[ProviderEvent]) -> None:
             await self._handle(running, events)
 
-        await drive(provider, provider.answer(running.claimed.ask), self._http, sink)
+        await drive(provider, provider.answer(ask), self._http, sink)
+
+    def _pace(self, claimed: Claimed, provider: Provider) -> Pace:
+        """How to look for the answer, where it is polled: as the agent's last ones came."""
+        agent = claimed.agent.pk
+        if POLL in provider.option_fields:
+            self._paces.asked(agent)
+        waited = max(0.1, (claimed.at - claimed.asked_at).total_seconds())
+        return Pace(
+            lambda: self._paces.plan(agent),
+            every_s=provider.number("poll_s"),
+            since_s=waited if claimed.ask.sent_before else 0.0,
+            watched=lambda: self._hub.may_watch(claimed.visitor),
+        )
 
     async def _handle(self, running: Running, events: Sequence[ProviderEvent]) -> None:
         """Store what must be stored, then show what can be seen, then let more gather."""
@@ -335,6 +357,7 @@ class Runner:
             error=error,
             problem=problem,
             answer_id=turn.answer_id,
+            span=running.pace.span if status == Status.COMPLETED else None,
         )
 
     async def _finish(self, running: Running, final: Final) -> None:

@@ -174,6 +174,9 @@ PROVIDER_CA_FILE = env.str("PROVIDER_CA_FILE", "")
 # Connections to all vendors together, per process. Four fifths are for answers, of which no agent
 # gets more than half; a fifth is for everything else.
 PROVIDER_CONNECTIONS = env.int("PROVIDER_CONNECTIONS", 1250)
+# How late a polled answer is noticed on average; with a poll each second it is half a second.
+# More for agents that take minutes.
+POLL_LATE_S = env.float("POLL_LATE_S", 0.5)
 # Answers that one visitor may have under way, unless RATE_LIMITS is off.
 VISITOR_AT_ONCE = env.int("VISITOR_AT_ONCE", 3)
 # An answer that has waited this long for its turn fails.

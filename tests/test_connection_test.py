@@ -22,7 +22,7 @@ def agent(raia: RaiaSimulator) -> Agent:
         "raia",
         base_url=raia.url,
         credentials={"secret_key": raia.key},
-        options={"poll_first_s": "0.05", "total_s": "5"},
+        options={"poll_s": "0.05", "total_s": "5"},
     )
 
 

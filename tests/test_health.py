@@ -67,7 +67,7 @@ async def test_metrics_count_polls_and_what_came_of_them(
         provider="raia",
         base_url=raia.url,
         credentials={"secret_key": raia.key},
-        options={"poll_first_s": 0.05},
+        options={"poll_s": 0.05},
     )
     raia.fail_next("poll", Status(502))
     async with Visitor(server.url, make_widget(agent).key) as visitor:

@@ -140,7 +140,7 @@ async def test_stop_on_one_process_is_heard_by_the_other(
 async def test_the_worker_delivers_and_the_socket_hears_of_it(
     stack: Stack, raia: RaiaSimulator
 ) -> None:
-    options = ("--option", "poll_first_s=0.05", "--credential", f"secret_key={raia.key}")
+    options = ("--option", "poll_s=0.05", "--credential", f"secret_key={raia.key}")
     key = stack.widget("--provider", "raia", "--base-url", raia.url, *options)
     async with Visitor(stack.first.url, key) as visitor:
         answer = await visitor.ask_and_wait("Hello")
@@ -156,7 +156,7 @@ async def test_the_worker_delivers_and_the_socket_hears_of_it(
 async def test_an_answer_of_a_killed_process_is_taken_up_by_another(
     stack: Stack, raia: RaiaSimulator
 ) -> None:
-    options = ("--option", "poll_first_s=0.05", "--credential", f"secret_key={raia.key}")
+    options = ("--option", "poll_s=0.05", "--credential", f"secret_key={raia.key}")
     key = stack.widget("--provider", "raia", "--base-url", raia.url, *options)
     raia.hold()
     async with Visitor(stack.second.url, key) as visitor:

@@ -47,6 +47,15 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='AnswerTime',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('after_s', models.FloatField()),
+                ('by_s', models.FloatField()),
+                ('agent', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='answer_times', to='chatwidget.agent')),
+            ],
+        ),
+        migrations.CreateModel(
             name='Visitor',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),

@@ -1,7 +1,7 @@
 """The providers, one line each. A new vendor is a module and a line here."""
 
 from ..errors import UnknownProvider
-from .base import Provider, Setup
+from .base import POLL, Provider, Setup
 from .clarityq import ClarityQ
 from .demo import Demo
 from .moveworks import Moveworks
@@ -29,4 +29,4 @@ def provider_class(key: str) -> type[Provider]:
         ) from None
 
 
-__all__ = ["PROVIDERS", "Provider", "Setup", "provider_class"]
+__all__ = ["POLL", "PROVIDERS", "Provider", "Setup", "provider_class"]

@@ -29,6 +29,7 @@ from ..errors import (
     Unsupported,
 )
 from ..events import ProviderEvent
+from ..polling import Pace
 
 JSON = Any
 """A decoded JSON value, straight from a vendor: trust nothing about it."""
@@ -150,6 +151,8 @@ class Ask:
     """A person had the conversation when last heard."""
     other_questions: frozenset[str] = frozenset()
     """Upstream ids of the conversation's other questions."""
+    pace: Pace = field(default_factory=Pace, repr=False, compare=False)
+    """Where the answer is polled: asked before each look how long to wait, `pace.next()`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +203,15 @@ DEADLINES = (
     Field(name="idle_s", label="Longest silence of a stream (s)", kind="number", default=30.0),
     Field(name="total_s", label="Whole answer within (s)", kind="number", default=300.0),
 )
+
+POLL = Field(
+    name="poll_s",
+    label="Look for an answer every (s)",
+    kind="number",
+    default=0.0,
+    help="0: when the agent's last answers suggest it. Another number where the vendor wants one.",
+)
+"""For those whose answers are polled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,7 +394,7 @@ class Provider(ABC):
         return value if value not in ("", None) else self._field(name).default
 
     def _field(self, name: str) -> Field:
-        return next(one for one in [*self.option_fields, *DEADLINES] if one.name == name)
+        return next(one for one in [*self.option_fields, *DEADLINES, POLL] if one.name == name)
 
     @property
     def base_url(self) -> str:

@@ -23,7 +23,20 @@ from ..errors import (
     Unsupported,
 )
 from ..events import Ended, Finish, Learned, Sending, Text
-from .base import DEADLINES, JSON, Ask, Call, Field, Flow, Pause, Provider, Rating, Reply, Steps
+from .base import (
+    DEADLINES,
+    JSON,
+    POLL,
+    Ask,
+    Call,
+    Field,
+    Flow,
+    Pause,
+    Provider,
+    Rating,
+    Reply,
+    Steps,
+)
 from .tables import table
 
 RATINGS = {"up": "POSITIVE", "down": "NEGATIVE", None: None}
@@ -83,9 +96,7 @@ class ClarityQ(Provider):
             help="Each question is asked alone. Above 0, as much of the conversation's newest "
             "text is written into the prompt.",
         ),
-        Field(name="poll_s", label="Look for the answer every (s)", kind="number", default=2.0),
-        Field(name="poll_slow_after_s", label="More slowly after (s)", kind="number", default=30.0),
-        Field(name="poll_slow_s", label="Then every (s)", kind="number", default=5.0),
+        POLL,
         *DEADLINES,
     )
     takes_votes = True
@@ -105,14 +116,13 @@ class ClarityQ(Provider):
         conversation, status = ask.known.answer.get("conversation", ""), "IN_PROGRESS"
         if not conversation:
             conversation, status = yield from self._ask(ask)
-        waits = self._waits()
         while status not in ("COMPLETED", "ERROR"):
-            yield Pause(next(waits))
+            yield Pause(ask.pace.next())
             found = yield from self._read(f"{self._path(conversation)}/status")
             status = self._status(found.data)
         if status == "ERROR":  # no call tells why
             raise Unavailable("ClarityQ says that the answer failed", provider=self.label)
-        text = yield from self._answer_text(conversation, waits)
+        text = yield from self._answer_text(ask, conversation)
         yield Learned(answer_id=conversation)
         yield Text(text)
         yield Ended(Finish.COMPLETE)
@@ -157,18 +167,9 @@ class ClarityQ(Provider):
             return ask.text
         return PROMPT.format(earlier="\n".join(earlier), question=ask.text)
 
-    def _waits(self) -> Iterator[float]:
-        """The seconds before each look; inferred, since each answer runs queries elsewhere."""
-        waited = 0.0
-        while True:
-            slow = waited >= self.number("poll_slow_after_s")
-            wait = self.number("poll_slow_s" if slow else "poll_s")
-            waited += wait
-            yield wait
-
     def _read(self, path: str, accept: tuple[int, ...] = ()) -> Steps:
         call = Call(method="GET", path=path, accept=accept, step="receive")
-        return (yield from self.read(call, self.number("poll_s")))
+        return (yield from self.read(call, self.number("poll_s") or 1.0))
 
     def _status(self, data: JSON) -> str:
         status = data.get("status") if isinstance(data, dict) else None
@@ -178,14 +179,14 @@ class ClarityQ(Provider):
 
     # --- the answer: its path is inferred, its body is that of a task's last run ------------------
 
-    def _answer_text(self, conversation: str, waits: Iterator[float]) -> Steps:
+    def _answer_text(self, ask: Ask, conversation: str) -> Steps:
         """Return the answer as Markdown. The conversation exists, so a 404 is about the path."""
         path = self._answer_path(conversation)
         while True:
             found = yield from self._read(path, accept=(404, 405, 409))
             if found.status != 409:  # that is: not completed, whatever the status said
                 break
-            yield Pause(next(waits))
+            yield Pause(ask.pace.next())
         if found.status != 200:
             raise self._misconfigured(
                 f"nothing is at the path the answer is read from (HTTP {found.status}): change "

@@ -11,7 +11,6 @@ whole message so far. A stream may close early: the response is then polled. The
 idempotency key: a send whose fate is unknown is looked up in the history, never repeated.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 from ..errors import (
@@ -24,7 +23,7 @@ from ..errors import (
     Unavailable,
 )
 from ..events import Cited, Ended, Finish, Learned, Offered, Rewritten, Sending, Snapshot
-from .base import DEADLINES, Ask, Call, Field, Flow, Pause, Reply, Setup, Steps, Stream
+from .base import DEADLINES, POLL, Ask, Call, Field, Flow, Pause, Reply, Setup, Steps, Stream
 from .moveworks_after import AfterTheAnswer
 from .moveworks_api import MoveworksAPI
 from .moveworks_stream import Message, ResponseStream, callbacks, messages, written
@@ -42,13 +41,7 @@ class Moveworks(AfterTheAnswer):
     option_fields = (
         *MoveworksAPI.api_fields,
         *AfterTheAnswer.after_fields,
-        Field(
-            name="poll_first_s", label="Look for the answer every (s)", kind="number", default=1.0
-        ),
-        Field(
-            name="poll_slower_after_s", label="Half as often after (s)", kind="number", default=10.0
-        ),
-        Field(name="poll_longest_s", label="Longest wait (s)", kind="number", default=4.0),
+        POLL,
         Field(
             name="read_back_s",
             label="Wait for feedback ids (s)",
@@ -77,7 +70,7 @@ class Moveworks(AfterTheAnswer):
             yield from self._look_up(ask)
         elif not self.stream.response_id:
             yield from self._ask(ask)
-        response = (yield from self._read_back()) or (yield from self._poll())
+        response = (yield from self._read_back()) or (yield from self._poll(ask))
         yield from self._tell(messages(response) or (yield from self._late_reply()))
 
     def _ask(self, ask: Ask) -> Steps:
@@ -160,25 +153,13 @@ class Moveworks(AfterTheAnswer):
             read = None  # the answer is there; only its feedback ids may be missing
         return read if messages(read) else self.stream.response
 
-    def _poll(self) -> Steps:
-        """Read the response until it has ended; the caller's deadline ends the waits."""
-        for wait in self._waits():
-            yield Pause(wait)
+    def _poll(self, ask: Ask) -> Steps:
+        """Read the response, at once and then at the agent's pace; the deadline ends the looks."""
+        while True:
             response = yield from self._read_response()
             if response is not None:
                 return response
-        raise AssertionError("the waits do not end")
-
-    def _waits(self) -> Iterator[float]:
-        """The seconds before each read: at once, then ever more slowly. The pace is inferred."""
-        yield 0.0
-        wait, waited = self.number("poll_first_s"), 0.0
-        slower_at = self.number("poll_slower_after_s")
-        while True:
-            yield wait
-            waited += wait
-            if waited >= slower_at:
-                wait, slower_at = min(wait * 2, self.number("poll_longest_s")), slower_at * 3
+            yield Pause(ask.pace.next())
 
     def _read_response(self, **how: Any) -> Steps:
         """Return the response if it is completed, None if it is not. Raises if it has failed."""

@@ -134,7 +134,7 @@ class MoveworksAPI(Provider):
     ) -> Steps:
         """Read what is there, if it fails and `again`, once more."""
         call = Call(method="GET", path=path, query=query or {}, within_s=within_s, step=step)
-        patient = self.read(call, self.number("poll_first_s"))
+        patient = self.read(call, self.number("poll_s") or 1.0)
         return (yield from patient if again else self.send(call))
 
     def _authenticate(self) -> Steps:

@@ -11,6 +11,7 @@ in the message list, never repeated.
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import count
 from urllib.parse import quote, urlsplit
 
 from ..errors import (
@@ -23,7 +24,20 @@ from ..errors import (
     Unsupported,
 )
 from ..events import Citation, Cited, Ended, Finish, HumanHas, HumanSaid, Learned, Sending, Text
-from .base import DEADLINES, JSON, Ask, Call, Field, Flow, Pause, Provider, Rating, Reply, Steps
+from .base import (
+    DEADLINES,
+    JSON,
+    POLL,
+    Ask,
+    Call,
+    Field,
+    Flow,
+    Pause,
+    Provider,
+    Rating,
+    Reply,
+    Steps,
+)
 
 # The newest document says pending, completed, failed; an older release note the other two.
 COMPLETED, FAILED = {"completed"}, {"failed", "error"}
@@ -55,9 +69,7 @@ class Raia(Provider):
             default="answer",
             help="Which message's id a vote carries. Not documented by raia; `answer` is inferred.",
         ),
-        Field(name="poll_first_s", label="First poll after (s)", kind="number", default=0.7),
-        Field(name="poll_growth", label="Each wait grows by", kind="number", default=1.5),
-        Field(name="poll_longest_s", label="Longest wait (s)", kind="number", default=3.0),
+        POLL,
         *(
             field
             if field.name != "total_s"
@@ -97,7 +109,7 @@ class Raia(Provider):
             return
         if ask.human:
             yield HumanHas(False)
-        message = yield from self._poll(conversation, question)
+        message = yield from self._poll(ask, conversation, question)
         if message is None:
             yield HumanHas(True)
             yield Ended(Finish.HUMAN)
@@ -209,11 +221,11 @@ class Raia(Provider):
                     return self._id(message)
         return ""
 
-    def _poll(self, conversation: str, question: str) -> Steps:
+    def _poll(self, ask: Ask, conversation: str, question: str) -> Steps:
         """Return the answer, or None when a person has taken the conversation."""
         path = f"{self._path(conversation)}/messages/{quote(question, safe='')}"
-        for polls, wait in enumerate(self._waits(), start=1):
-            yield Pause(wait)
+        for polls in count(1):
+            yield Pause(ask.pace.next())
             reply = yield from self._read(f"{path}/response-on")
             data = reply.data if isinstance(reply.data, dict) else {}
             status = data.get("status")
@@ -225,18 +237,11 @@ class Raia(Provider):
                 )
             if polls % POLLS_PER_MODE_CHECK == 0 and (yield from self._is_manual(conversation)):
                 return None
-        raise AssertionError("the waits do not end")
+        raise AssertionError("the looks do not end")
 
     def _read(self, path: str) -> Steps:
         call = Call(method="GET", path=path, step="receive")
-        return (yield from self.read(call, self.number("poll_first_s")))
-
-    def _waits(self) -> Iterator[float]:
-        """The seconds before each poll: growing, up to a longest."""
-        wait, longest = self.number("poll_first_s"), self.number("poll_longest_s")
-        while True:
-            yield min(wait, longest)
-            wait *= max(1.0, self.number("poll_growth"))
+        return (yield from self.read(call, self.number("poll_s") or 1.0))
 
     # --- people -----------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from ..cast import make_agent, make_widget
 from ..simulators.raia import RaiaSimulator
 from ..visitor import JSON, Visitor
 
-FAST = {"poll_first_s": 0.02, "poll_growth": 1.2, "poll_longest_s": 0.1}
+FAST = {"poll_s": 0.02}
 
 
 def raia_agent(raia: RaiaSimulator, **options: object) -> Agent:

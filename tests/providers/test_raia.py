@@ -94,11 +94,10 @@ async def test_two_first_messages_at_once_share_one_user(
     assert len(raia.users) == 1
 
 
-async def test_waits_between_polls_grow_and_polls_never_overlap(
+async def test_polls_keep_the_pace_that_is_set_and_never_overlap(
     server: Server, raia: RaiaSimulator
 ) -> None:
-    options = {"poll_first_s": 0.05, "poll_growth": 2.0, "poll_longest_s": 0.4}
-    widget = make_widget(raia_agent(raia, **options))
+    widget = make_widget(raia_agent(raia, poll_s=0.4))
     raia.ripening = 2
     raia.fail_always("poll", Stall(0.03))
     answer = await ask(server, widget)
@@ -106,8 +105,7 @@ async def test_waits_between_polls_grow_and_polls_never_overlap(
     sent = raia.calls("send")[0].at
     times = [sent, *(poll.at for poll in raia.calls("poll"))]
     waits = [later - earlier for earlier, later in pairwise(times)]
-    for wait, least in zip(waits, (0.05, 0.1, 0.2, 0.4, 0.4), strict=False):
-        assert wait >= least
+    assert min(waits) >= 0.4
     assert len(waits) <= 8
 
 

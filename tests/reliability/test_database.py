@@ -128,7 +128,7 @@ async def test_nobody_is_locked_out(
     key = sqlite.widget(
         *("--provider", "raia", "--base-url", raia.url),
         *("--credential", f"secret_key={raia.key}"),
-        *("--option", "poll_first_s=0.02", "--option", "poll_longest_s=0.1"),
+        *("--option", "poll_s=0.02"),
     )
     log = tmp_path / "worker.log"
     with (

@@ -31,7 +31,6 @@ class ClarityQCase(Case):
             "options": {
                 "product_id": self.simulator.product_id,
                 "poll_s": 0.05,
-                "poll_slow_s": 0.05,
             },
         }
 

@@ -35,8 +35,7 @@ class MoveworksCase(Case):
             "credentials": {"api_key": self.simulator.api_key},
             "options": {
                 "assistant_name": self.simulator.assistant,
-                "poll_first_s": 0.05,
-                "poll_longest_s": 0.1,
+                "poll_s": 0.05,
                 "read_back_s": 0.3,
             },
         }

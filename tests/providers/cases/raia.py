@@ -31,7 +31,7 @@ class RaiaCase(Case):
             "provider": self.provider,
             "base_url": self.simulator.url,
             "credentials": {"secret_key": self.simulator.key},
-            "options": {"poll_first_s": 0.05, "poll_growth": 1.2, "poll_longest_s": 0.1},
+            "options": {"poll_s": 0.05},
         }
 
     def answer_with(self, text: str) -> None:
