@@ -21,7 +21,7 @@ class ChatConfig(AppConfig):
         jobs.register("recover turns", every_s=1.0, run=recover)
         jobs.register(people.JOB, every_s=min(1.0, settings.HUMAN_POLL_S), run=people.follow)
         jobs.register(bells.JOB, every_s=min(5.0, settings.HUMAN_POLL_S), run=bells.listen)
-        jobs.register(erasure.JOB, every_s=30.0, run=erasure.erase_upstream)
+        jobs.register(erasure.JOB, every_s=2.0, run=erasure.erase_upstream)
         jobs.register(erasure.LOG_JOB, every_s=3600.0, run=erasure.empty_log)
         jobs.register("apply retention", every_s=3600.0, run=erasure.apply_retention)
         jobs.register("expire tokens", every_s=3600.0, run=erasure.expire_tokens)

@@ -3,6 +3,9 @@
 A turn is claimed by writing a fresh token into its row where no live lease stands; every later
 write names the token, so whoever lost the lease changes nothing any more. All of it is short
 database work, to be given to `Store.write`, or to `Store.read` where it says so.
+
+Who writes to a conversation and its messages writes, or locks, the conversation first. Else two
+could wait for each other, and PostgreSQL would fail one of them.
 """
 
 import uuid
@@ -182,15 +185,15 @@ def mark_sent(claimed: Claimed) -> None:
 
 def learn(claimed: Claimed, learned: Learned) -> None:
     """Store upstream ids. Raises LeaseLostError."""
+    if learned.conversation:
+        conversation = _locked(claimed)
+        conversation.upstream |= dict(learned.conversation)
+        conversation.save(update_fields=["upstream"])
     _expect(_mine(claimed).update(lease_until=_lease_end()))
     if learned.answer:
         message = Message.objects.get(pk=claimed.answer)
         message.upstream |= dict(learned.answer)
         message.save(update_fields=["upstream"])
-    if learned.conversation:
-        conversation = _locked(claimed)
-        conversation.upstream |= dict(learned.conversation)
-        conversation.save(update_fields=["upstream"])
     if learned.visitor:
         visitor = Visitor.objects.select_for_update().get(pk=claimed.visitor)
         agent = str(claimed.agent.pk)
@@ -201,7 +204,8 @@ def learn(claimed: Claimed, learned: Learned) -> None:
 def save_text(claimed: Claimed, text: str, seq: int) -> bool:
     """Store the text so far and renew the lease. Returns whether the turn is still ours."""
     now = timezone.now()
-    held = bool(
+    Conversation.objects.filter(pk=claimed.conversation).update(changed_at=now)
+    return bool(
         _mine(claimed).update(
             text=text,
             seq=seq,
@@ -210,9 +214,6 @@ def save_text(claimed: Claimed, text: str, seq: int) -> bool:
             changed_at=now,
         )
     )
-    if held:
-        Conversation.objects.filter(pk=claimed.conversation).update(changed_at=now)
-    return held
 
 
 def stops_requested(answers: Iterable[uuid.UUID]) -> list[uuid.UUID]:

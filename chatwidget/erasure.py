@@ -10,6 +10,7 @@ import logging
 from datetime import timedelta
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from . import process, tokens
@@ -33,6 +34,7 @@ def erase_visitor(visitor: Visitor) -> None:
     """Erase the visitor with everything kept about them, here now and at vendors soon."""
     pk = visitor.pk
     with transaction.atomic():
+        _lock(visitor.conversations.all())
         agents = Agent.objects.in_bulk(list(visitor.upstream))
         Erasure.objects.bulk_create(
             Erasure(agent=agent, upstream=visitor.upstream[str(agent.pk)])
@@ -43,6 +45,11 @@ def erase_visitor(visitor: Visitor) -> None:
     process.revoke(pk)
     process.wake(JOB)
     process.wake(LOG_JOB)
+
+
+def _lock(conversations: QuerySet[Conversation]) -> None:
+    """Lock conversations before their messages, as everybody does."""
+    list(conversations.select_for_update().order_by("pk").values_list("pk"))
 
 
 async def erase_upstream() -> bool:
@@ -139,7 +146,9 @@ def retain(widget: Widget) -> bool:
             for one in conversations
             if (adapter := PROVIDERS.get(one.agent.provider)) and adapter.closes
         )
-        Conversation.objects.filter(pk__in=[one.pk for one in conversations]).delete()
+        erased = Conversation.objects.filter(pk__in=[one.pk for one in conversations])
+        _lock(erased)
+        erased.delete()
     process.wake(JOB)
     # Whoever has nothing left and was not here since is forgotten whole, at the vendor too.
     gone = Visitor.objects.filter(widget=widget, seen_at__lt=before, conversations=None)[:BATCH]
