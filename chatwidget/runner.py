@@ -45,6 +45,7 @@ SHARE = AT_ONCE // 2
 LOOK_AGAIN_S = 0.5
 """While answers wait here, how often it is looked whether another process has made room."""
 FINISH_TRIES = 5
+FINISHED_YET_S = 0.05
 
 
 @sensitive_variables()
@@ -86,8 +87,16 @@ class Running:
         self.pace = Pace()
         self.saved_seq = self.turn.seq
         self.lost = False
+        self.sent = self.sending = False
+        """The question goes out; nothing has come back yet by which its answer could be found."""
         self.stopped = claimed.stop_requested
         self.work: asyncio.Task[None] | None = None
+
+    @property
+    def can_move(self) -> bool:
+        """Whether another process could go on with it as if nothing had been."""
+        resumes = provider_class(self.claimed.agent.provider).resumes
+        return not self.sent or (resumes and not self.sending)
 
     def stop(self) -> None:
         """Stop listening to the vendor; the answer ends as stopped."""
@@ -138,12 +147,22 @@ class Runner:
         return False
 
     async def drain(self) -> None:
-        """Give every turn back, text and all, for another process or the next start."""
+        """Give every turn back, text and all, for another process or the next start.
+
+        Those that no other could go on with have FINISH_S to come to an end, or to where it could.
+        """
         self._draining = True
         self._news.set()
         await self._starter
-        for task in list(self._tasks.values()):
-            task.cancel()
+        kept, deadline = dict(self._tasks), time.monotonic() + settings.FINISH_S
+        while kept:
+            late = time.monotonic() >= deadline
+            for answer in list(kept):
+                running = self._running.get(answer)
+                if late or running is None or running.can_move:
+                    kept.pop(answer).cancel()
+            if kept:
+                await asyncio.wait(kept.values(), timeout=FINISHED_YET_S)
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         await self._paces.close()
         self._saver.cancel()
@@ -302,9 +321,11 @@ class Runner:
         for event in events:
             match event:
                 case Sending():
+                    running.sent = running.sending = True
                     await self._store.write(claims.mark_sent, claimed)
                 case Learned():
                     await self._store.write(claims.learn, claimed, event)
+                    running.sending &= not event.answer
                 case HumanHas(human):
                     told = await self._store.write(claims.set_mode, claimed.conversation, human)
                     if told:

@@ -206,6 +206,8 @@ DELIVERY_LEASE_S = env.float("DELIVERY_LEASE_S", 25.0)
 EMBEDDED_WORKER = env.bool("EMBEDDED_WORKER", True)
 # After SIGTERM the server still listens for this long, so that a proxy can hear it is not ready.
 LINGER_S = env.float("LINGER_S", 2.0)
+# A process that ends gives answers this long that another could not go on with.
+FINISH_S = env.float("FINISH_S", 5.0)
 # `make run`: the demo site at `/`, instead of a plain notice.
 DEMO_SITE = env.bool("DEMO_SITE", False)
 
