@@ -1,14 +1,19 @@
-"""What tests share: one real database file per worker, one real server, the simulators."""
+"""What tests share: one real database per worker, one real server, the simulators."""
 
+import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 
 from chatwidget.models import Conversation
 
-from .environment import DATA_DIR
+from . import stack
+from .environment import DATA_DIR, OUTGROWN
 from .reliability.report import summary_lines
 from .server import Server
 from .simulators.openai import OpenAISimulator
@@ -23,19 +28,51 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(line)
 
 
+def pytest_report_header() -> str:
+    return f"stack: {'outgrown' if OUTGROWN else 'default'}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is of the other stack by nature; its marker says why."""
+    other = "default_stack" if OUTGROWN else "outgrown_stack"
+    left_out = [item for item in items if is_of(item, other)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def is_of(item: pytest.Item, stack: str) -> bool:
+    marker = item.get_closest_marker(stack)
+    assert not marker or marker.args, f"{item.nodeid} does not say why it is of the {stack}"
+    return marker is not None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def database(django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
-    """Migrate the run's own database. Tests commit for real: the server reads the same file."""
-    with django_db_blocker.unblock():  # type: ignore[attr-defined]
+    """Migrate the run's own database. Tests commit for real: the server reads the same one."""
+    with ExitStack() as open_until_the_end:
+        if OUTGROWN:
+            folder = Path(DATA_DIR)
+            address = open_until_the_end.enter_context(stack.postgres(folder / "postgres"))
+            assert address == os.environ["DATABASE_URL"]
+            open_until_the_end.enter_context(stack.redis(folder / "redis.sock"))
+        open_until_the_end.enter_context(django_db_blocker.unblock())  # type: ignore[attr-defined]
         call_command("migrate", verbosity=0)
         yield
+        if OUTGROWN:
+            connection.close()
+            connection.close_pool()  # type: ignore[attr-defined]
     shutil.rmtree(DATA_DIR, ignore_errors=True)
+
+
+def new_server(**env: str) -> Server:
+    """A server of this run's stack, whose parts a test need not know."""
+    return stack.Stack(**env) if OUTGROWN else Server(**env)
 
 
 @pytest.fixture(scope="session")
 def server(database: None) -> Iterator[Server]:
-    """The default stack: one process, SQLite, in-memory layer, background work inside."""
-    with Server() as running:
+    """The service as visitors know it, with background work."""
+    with new_server() as running:
         yield running
         assert "Traceback" not in running.log(), running.log()
 
@@ -46,7 +83,7 @@ def limited(database: None) -> Iterator[Server]:
 
     Without background work: tests that count what one process does share the database with it.
     """
-    with Server(
+    with new_server(
         RATE_LIMITS="on", TRUSTED_PROXIES="1", HELLO_S="0.3", EMBEDDED_WORKER="false"
     ) as running:
         yield running
@@ -59,7 +96,8 @@ def raia() -> Iterator[RaiaSimulator]:
     with RaiaSimulator() as simulator:
         yield simulator
         # Nobody is to look at its conversations once its port may be another simulator's.
-        Conversation.objects.filter(agent__base_url=simulator.url).update(sync_at=None)
+        for conversation in Conversation.objects.filter(agent__base_url=simulator.url):
+            Conversation.objects.filter(pk=conversation.pk).update(sync_at=None)
         assert simulator.violations == []
 
 

