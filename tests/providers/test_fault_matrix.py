@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,7 @@ from chatwidget.providers import PROVIDERS
 from tests.simulators.base import Received
 from tests.simulators.faults import Fault
 
-from ..cast import make_agent, make_widget
+from ..cast import forget_agents, make_agent, make_widget
 from ..certificates import AUTHORITY, ELSEWHERE, Authority, tls_server
 from ..server import Server
 from ..visitor import Visitor
@@ -72,8 +73,7 @@ async def run(server: Server, cell: Cell) -> Outcome:
             settings["options"] |= DEADLINES
             plan(cell, case, settings, undo)
             widget = make_widget(make_agent(str(cell)[:100], **settings))
-            # Else people's replies would be looked for at a port that is another's by then.
-            undo.callback(widget.delete)
+            undo.callback(forget_agents, str(settings["base_url"]))
             async with Visitor(server.url, widget.key) as visitor:
                 started = time.monotonic()
                 answer = await visitor.ask_and_wait("How are you?")
@@ -123,7 +123,7 @@ def plan(cell: Cell, case: Case, settings: dict[str, object], undo: ExitStack) -
                 )
 
 
-CERTIFICATES = {
+CERTIFICATES: dict[str, Callable[[], bytes]] = {
     "TLS by an unknown authority": Authority().issue,
     "TLS with a bad name": partial(AUTHORITY.issue, ELSEWHERE),
     "TLS expired": partial(AUTHORITY.issue, days_left=-1),
