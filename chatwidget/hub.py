@@ -33,7 +33,10 @@ OVERLAP = timedelta(seconds=5)
 """How far back a sweep looks again: clocks differ, and commits come late."""
 REJOIN_S = 20.0
 """The layer forgets a group's member that was slow to read for a minute."""
-JOIN_S = 1.0
+LAYER_S = 1.0
+"""The layer may take so long, not longer: nothing depends on it."""
+QUIET_S = 10.0
+"""While the layer is away, the log says so this often."""
 REMEMBERED = 5000
 RETURNS_PER_S = 200
 """So many sockets that are sent away may come back in a second, to whoever takes them."""
@@ -89,6 +92,7 @@ class Hub:
         self._shared = not isinstance(self._layer, InMemoryChannelLayer)
         self._name = uuid.uuid4().hex
         self._channel = ""
+        self._quiet_until = 0.0
         self._tasks = [asyncio.create_task(self._sweep_always())]
         if self._shared:
             self._tasks.append(asyncio.create_task(self._hear_always()))
@@ -109,10 +113,9 @@ class Hub:
             return
         if self._shared and len(self._listeners[visitor]) == 1:
             try:
-                async with asyncio.timeout(JOIN_S):
-                    await self._join(visitor)
-            except Exception:  # the sweep does it, only later
-                log.warning("the channel layer does not answer", exc_info=True)
+                await self._join(visitor)
+            except Exception as error:  # the sweep does it, only later
+                self._note_loss(error)
 
     def detach(self, visitor: str, listener: Listener) -> None:
         """Undo `attach`."""
@@ -226,8 +229,8 @@ class Hub:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._rejoin_always())
                     group.create_task(self._hear())
-            except Exception:  # Redis went away: the sweep carries on meanwhile
-                log.warning("the channel layer does not answer", exc_info=True)
+            except Exception as error:  # Redis went away: the sweep carries on meanwhile
+                self._note_loss(error)
                 await asyncio.sleep(1)
 
     async def _rejoin_always(self) -> None:
@@ -255,17 +258,18 @@ class Hub:
             self._tell(visitor, frame)
 
     async def _join(self, visitor: str) -> None:
-        if self._channel:
-            await self._layer.group_add(f"visitor.{visitor}", self._channel)
+        async with asyncio.timeout(LAYER_S):
+            if self._channel:
+                await self._layer.group_add(f"visitor.{visitor}", self._channel)
 
     async def _leave(self, visitor: str) -> None:
-        await self._layer.group_discard(f"visitor.{visitor}", self._channel)
+        async with asyncio.timeout(LAYER_S):
+            await self._layer.group_discard(f"visitor.{visitor}", self._channel)
 
     async def _send_bell(self, visitor: str, about: str) -> None:
-        await self._layer.group_send(
-            f"visitor.{visitor}",
-            {"type": "bell", "from": self._name, "visitor": visitor, "about": about},
-        )
+        bell = {"type": "bell", "from": self._name, "visitor": visitor, "about": about}
+        async with asyncio.timeout(LAYER_S):
+            await self._layer.group_send(f"visitor.{visitor}", bell)
 
     def _background(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -275,7 +279,12 @@ class Hub:
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.remove(task)
         if not task.cancelled() and (error := task.exception()):
-            log.warning("a wake-up was lost: %s", error)
+            self._note_loss(error)
+
+    def _note_loss(self, error: BaseException) -> None:
+        if time.monotonic() > self._quiet_until:
+            self._quiet_until = time.monotonic() + QUIET_S
+            log.warning("the channel layer does not answer, so sockets hear later: %r", error)
 
 
 def version_of(frame: Stored) -> str:
