@@ -43,17 +43,13 @@ def ask(
     Returns question, answer, and whether they are new: the same id with the same text is the same
     message. Raises `message_id_reused`, `answer_in_progress`, `rate_limited`.
     """
-    problem = _too_busy(conversation)
+    question = Message(
+        id=message_id, role=Role.VISITOR, text=text, page=page, completed_at=timezone.now()
+    )
+    answer = _new_answer(conversation, question)
+    problem = _store(conversation, question, answer, title=title_of(text))
     if problem is None:
-        now = timezone.now()
-        question = Message(id=message_id, role=Role.VISITOR, text=text, page=page, completed_at=now)
-        answer = _new_answer(conversation, question)
-        try:
-            _store(conversation, question, answer, title=title_of(text))
-        except IntegrityError:
-            problem = Problem("answer_in_progress")
-        else:
-            return question, answer, True
+        return question, answer, True
     # Unless it is the same message again: its first answer was lost on the way.
     asked = Message.objects.filter(pk=message_id).first()
     if asked is None:
@@ -62,7 +58,7 @@ def ask(
 
 
 def _too_busy(conversation: Conversation) -> Problem | None:
-    """Return why nothing more can be asked now, with the time after which it may."""
+    """Return why nothing more can be asked now, and when it can: a few short queries."""
     wait_s, whom = busy(conversation)
     match whom:
         case "":
@@ -104,13 +100,15 @@ def _new_answer(
     )
 
 
-def _store(conversation: Conversation, *messages: Message, title: str = "") -> None:
+def _store(conversation: Conversation, *messages: Message, title: str = "") -> Problem | None:
     """Store messages at the conversation's end, tell of them, and run the last one's turn.
 
-    Raises IntegrityError where the database knows better: an id is taken, an answer is open.
+    Returns what stands against it, which also means that an id is taken; then nothing is stored.
     """
 
-    def work() -> Conversation:
+    def work() -> Conversation | Problem:
+        if problem := _too_busy(conversation):
+            return problem  # not raised: that would undo the writes of others, too
         fresh = Conversation.objects.select_for_update().get(pk=conversation.pk)
         now = timezone.now()
         for message in messages:
@@ -123,11 +121,17 @@ def _store(conversation: Conversation, *messages: Message, title: str = "") -> N
         fresh.save(update_fields=["last_position", "title", "updated_at", "changed_at"])
         return fresh
 
-    fresh = process.commit(work)
+    try:
+        fresh = process.commit(work)
+    except IntegrityError:
+        return Problem("answer_in_progress")
+    if isinstance(fresh, Problem):
+        return fresh
     process.publish(
         conversation.visitor_id, *map(message_frame, messages), conversation_frame(fresh)
     )
     process.run_turn(messages[-1])
+    return None
 
 
 def title_of(text: str) -> str:
@@ -168,15 +172,11 @@ def retry(failed: Message) -> tuple[Message, bool]:
         return _shown(again), False
     if failed.role != Role.AGENT or failed.status not in (Status.FAILED, Status.STOPPED):
         raise Problem("retry_not_allowed")
-    if problem := _too_busy(conversation):
-        raise problem
     answer = _new_answer(conversation, failed.question, retry_of=failed)
-    try:
-        _store(conversation, answer)
-    except IntegrityError:
+    if problem := _store(conversation, answer):
         if again := Message.objects.filter(retry_of=failed).first():
             return _shown(again), False
-        raise Problem("answer_in_progress") from None
+        raise problem
     return answer, True
 
 

@@ -2,14 +2,20 @@
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import transaction
+from django.utils import timezone
 
+from chatwidget.admission import LINE, SWEEP, Room, Verdict, Waiting, abandoned, choose
 from chatwidget.models import Message, Widget
 
-from .cast import make_agent, make_widget
+from .cast import add_message, make_agent, make_conversation, make_widget
 from .server import Server
 from .simulators.faults import Stall
 from .simulators.openai import OpenAISimulator
@@ -105,6 +111,80 @@ async def until_another_is_answered(server: Server, ready: OpenAISimulator) -> N
     """Have this process start and finish a later question: it has looked at all that wait."""
     async with Visitor(server.url, widget_at(ready).key) as visitor:
         assert (await visitor.ask_and_wait("Me too"))["status"] == "completed"
+
+
+@pytest.fixture
+def unseen() -> Iterator[None]:
+    """What the test stores is never committed, so no server takes it up."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+def store(widget: Widget, number: int, *, minutes: float = 0.5, **fields: Any) -> list[Waiting]:
+    """Store pending answers, asked one after the other so long ago."""
+    since = timezone.now() - timedelta(minutes=minutes)
+    answers = [
+        add_message(
+            make_conversation(widget=widget),
+            role="agent",
+            status="pending",
+            agent=widget.agent,
+            widget=widget,
+            created_at=since + timedelta(milliseconds=n),
+            **fields,
+        )
+        for n in range(number)
+    ]
+    return [Waiting.of(answer) for answer in answers]
+
+
+def room() -> Room:
+    return Room(places=1000, share=500, held=Counter())
+
+
+# --- the line -------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("unseen")
+def test_who_has_waited_longest_is_first() -> None:
+    waiting = store(make_widget(make_agent(answers_at_once=2)), 5)
+    newest_first = waiting[::-1]
+    assert list(choose(newest_first, room())) == [one.answer for one in waiting[:2]]
+
+
+@pytest.mark.usefixtures("unseen")
+def test_a_process_leaves_a_place_to_whoever_waits_longer_elsewhere() -> None:
+    elsewhere, here = store(make_widget(make_agent(answers_at_once=1)), 2)
+    assert choose([here], room()) == {}
+    assert choose([elsewhere], room()) == {elsewhere.answer: Verdict.ASK}
+
+
+@pytest.mark.usefixtures("unseen")
+def test_a_widgets_backlog_is_not_in_the_way_of_the_agents_other_widgets() -> None:
+    agent = make_agent(answers_at_once=10)
+    narrow, wide = make_widget(agent, answers_at_once=1), make_widget(agent)
+    store(narrow, 1, lease_until=timezone.now() + timedelta(minutes=1))
+    backlog, [other] = store(narrow, LINE + 1), store(wide, 1, minutes=0.1)
+    assert choose([other, *backlog], room()) == {other.answer: Verdict.ASK}
+
+
+@pytest.mark.usefixtures("unseen")
+def test_a_sweep_finds_what_stands_behind_a_full_agents_backlog() -> None:
+    full = make_widget(make_agent(answers_at_once=1))
+    store(full, 1, minutes=0.9, lease_until=timezone.now() + timedelta(minutes=1))
+    store(full, SWEEP + 1)
+    [orphan] = store(make_widget(), 1, minutes=0.1)
+    assert orphan.answer in [one.answer for one in abandoned(room())]
+
+
+@pytest.mark.usefixtures("unseen")
+def test_a_sweep_finds_what_stands_behind_an_agent_that_has_its_share_of_the_process() -> None:
+    greedy = make_widget()
+    store(greedy, SWEEP + 1)
+    [orphan] = store(make_widget(), 1, minutes=0.1)
+    full_here = Room(places=500, share=500, held=Counter({greedy.agent_id: 500}))
+    assert orphan.answer in [one.answer for one in abandoned(full_here)]
 
 
 # --- limits ---------------------------------------------------------------------------------------
