@@ -7,6 +7,7 @@ A plant is one change of one file. Its text must occur there exactly once: where
 changed, plant anew.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -227,9 +228,9 @@ def is_caught(plant: Plant, tree: Path) -> bool:
     has_failed = "FAILED " in done.stdout
     if done.returncode != has_failed:
         raise RuntimeError(f"{plant.name}: the test could not run:\n{done.stdout[-2000:]}")
-    reason = [line for line in done.stdout.splitlines() if line.startswith("E ")]
+    found = re.findall(r"^[\s|E]*(\w*(?:Error|Timeout)\b.*)", done.stdout, re.MULTILINE)
     print(f"{'caught' if has_failed else 'NOT CAUGHT'}: {plant.name}")
-    print("\n".join(f"    {line}" for line in reason[:3]), flush=True)
+    print("\n".join(f"    {line[:120]}" for line in dict.fromkeys(found)), flush=True)
     return has_failed
 
 
