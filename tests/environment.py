@@ -23,7 +23,7 @@ os.environ.update(
     RATE_LIMITS="off",
     FEEDBACK_FIRST_RETRY_S="0.1",
     HUMAN_POLL_S="0.1",
-    LEASE_S="3",
+    LEASE_S=os.environ.get("LEASE_S", "3"),
     LINGER_S="0",
     FINISH_S="0",
     DELIVERY_LEASE_S="5",
