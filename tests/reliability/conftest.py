@@ -9,6 +9,7 @@ import pytest
 from chatwidget.models import Widget
 
 from ..cast import make_agent, make_widget
+from ..environment import OUTGROWN
 from ..server import Server
 from ..simulators.openai import OpenAISimulator
 from ..simulators.raia import RaiaSimulator
@@ -38,6 +39,7 @@ def report(
     parts = [test.originalname.removeprefix("test_").replace("_", "-")]
     if hasattr(test, "callspec"):
         parts += [one for one in test.callspec._idlist if one not in ("gate", "full")]
+    parts += ["outgrown"] if OUTGROWN else []
     title = (test.obj.__doc__ or parts[0]).splitlines()[0]
     keep = test.get_closest_marker("long") is not None
     report = Report("-".join(parts), title, keep=keep)

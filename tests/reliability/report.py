@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ..environment import OUTGROWN
 from ..server import ROOT
 
 RESULTS = ROOT / "docs" / "results"
@@ -44,7 +45,8 @@ class Report:
         self.name, self.title, self._keep = name, title, keep
         self.seed = int(os.environ.get("SEED", random.randrange(10**6)))
         self.random = random.Random(self.seed)
-        self.figures: dict[str, str] = {"seed": str(self.seed)}
+        stack = "outgrown" if OUTGROWN else "default"
+        self.figures: dict[str, str] = {"stack": stack, "seed": str(self.seed)}
         self.passed = False
 
     def tell(self, name: str, value: object) -> None:
