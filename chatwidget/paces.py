@@ -12,15 +12,13 @@ from collections.abc import Sequence
 from django.conf import settings
 
 from .models import AnswerTime
-from .polling import KEPT, Plan, Span, learn
+from .polling import KEPT, LEARN_EVERY, Plan, Span, learn
 from .store import Store
 
 log = logging.getLogger(__name__)
 
-LEARN_EVERY = 3
-"""So many answers of an agent that ended here, and its plan is made anew."""
 LEARN_AFTER_S = 60.0
-"""Or when it is this old and wanted again: answers may have ended elsewhere."""
+"""A plan this old is made anew when it is wanted: answers may have ended elsewhere."""
 
 
 def note(agent: uuid.UUID, span: Span) -> None:
@@ -50,7 +48,7 @@ class Paces:
         self._plans: dict[uuid.UUID, Plan | None] = {}
         self._made_at: dict[uuid.UUID, float] = {}
         self._ended: Counter[uuid.UUID] = Counter()
-        """Answers since the plan was made, by agent."""
+        """Answers that ended here since the plan was made, by agent."""
         self._learning: dict[uuid.UUID, asyncio.Task[None]] = {}
 
     def plan(self, agent: uuid.UUID) -> Plan | None:

@@ -20,6 +20,8 @@ KEPT = 64
 """Spans that a plan is learned from; the newest counts most, the oldest hardly."""
 LEAST = 5
 """With fewer spans there is no plan."""
+LEARN_EVERY = 3
+"""After so many answers a plan is made anew."""
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.2, 10.0
 UNWATCHED_S = 5.0
 """The least wait while the visitor is away."""

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from chatwidget.models import Agent, Message, Widget
+from chatwidget.polling import Pace
 from chatwidget.providers.base import Ask, Call, Known, Pause, Reply, Setup
 from chatwidget.providers.clarityq import ClarityQ
 
@@ -76,18 +77,20 @@ async def test_an_error_of_the_agent_fails_the_answer(
     assert clarityq.calls("answer") == []
 
 
-def test_looks_are_two_seconds_apart_then_five_for_five_minutes() -> None:
+def test_looks_keep_to_the_pace_for_five_minutes() -> None:
     product = str(uuid4())
     provider = ClarityQ(Setup(options={"product_id": product}))
     known = Known(answer={"conversation": str(uuid4())})
-    flow = provider.answer(Ask(visitor="", conversation="", text=QUESTION, known=known))
+    pace = Pace(every_s=2.5)
+    ask = Ask(visitor="", conversation="", text=QUESTION, known=known, pace=pace)
+    flow = provider.answer(ask)
     waits: list[float] = []
     step = next(flow)
-    while len(waits) < 20:
+    while len(waits) < 5:
         if isinstance(step, Pause):
             waits.append(step.seconds)
         step = flow.send(Reply(200, {"status": "IN_PROGRESS"}) if isinstance(step, Call) else None)
-    assert waits == [2.0] * 15 + [5.0] * 5
+    assert waits == [2.5] * 5
     assert provider.number("total_s") == 300
 
 
