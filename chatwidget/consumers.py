@@ -27,8 +27,11 @@ log = logging.getLogger(__name__)
 LONGEST_S = 12 * 3600.0
 """A socket is asked to come back after this, before a layer or proxy forgets it."""
 MAX_FRAME_CHARS = 16 * 1024
-MAX_WAITING_CHARS = 256 * 1024
-"""Text that may wait for a slow reader before the socket is closed: at most 1 MiB of memory."""
+MAX_WAITING_CHARS = 640 * 1024
+"""Text that may wait for a slow reader before the socket is closed: some 1 MiB of memory.
+
+The longest answer may arrive at once, and again as a whole when it ends.
+"""
 LAST_WORD_S = 1.0
 """How long a refusal may take to be written before the socket is closed without it."""
 PAGE = 50
