@@ -5,6 +5,8 @@ Every other test runs on this stack as well; these know its parts.
 
 import asyncio
 import json
+import os
+import re
 import socket
 import ssl
 import threading
@@ -15,6 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 import websockets
 from cryptography import x509
@@ -29,11 +32,13 @@ from .cast import make_agent, make_widget
 from .feedback.conftest import raia_agent
 from .nginx import Nginx
 from .reliability.load import Tab, insist
-from .server import Server
+from .server import ROOT, Server, manage
 from .simulators.openai import OpenAISimulator
 from .simulators.raia import RaiaSimulator
 from .stack import Stack
 from .visitor import JSON, Visitor
+
+OPERATIONS = ROOT / "docs/operations.md"
 
 pytestmark = pytest.mark.outgrown_stack("the default has one process and no proxy")
 
@@ -299,3 +304,41 @@ def test_without_tls_it_sends_browsers_to_where_there_is(stack: Stack, certifica
         moved = client.get("http://chat.example.com/widget.js?x=1")
     assert moved.status_code == 301
     assert moved.headers["location"] == "https://chat.example.com/widget.js?x=1"
+
+
+# --- the move -------------------------------------------------------------------------------------
+
+
+async def test_everything_moves_from_sqlite_as_the_docs_say(
+    stack: Stack, tmp_path: Path, raia: RaiaSimulator
+) -> None:
+    old = {"DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3", "REDIS_URL": ""}
+    manage("migrate", "-v0", **old)
+    secret = ("--base-url", raia.url, "--credential", f"secret_key={raia.key}")
+    agent = manage("create_agent", "--name", "Sam", "--provider", "raia", *secret, **old)
+    widget = manage("create_widget", "--name", "W", "--agent", json.loads(agent)["id"], **old)
+    key = json.loads(widget)["key"]
+    with Server(**old) as server:
+        async with Visitor(server.url, key) as visitor:
+            answer = await visitor.ask_and_wait("Hello")
+            await visitor.vote(answer, vote="up", comment="Good")
+            before = await visitor.messages(answer["conversation"])
+
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute("CREATE DATABASE moved")
+    new = {"DATABASE_URL": os.environ["DATABASE_URL"].replace("/postgres?", "/moved?")}
+    manage("migrate", "-v0", **new)
+    [command] = re.findall(r"chatwidget (dumpdata[^:]*?\.jsonl)\n", OPERATIONS.read_text())
+    dump = command.replace("\\\n", " ").replace("everything.jsonl", f"{tmp_path}/all.jsonl").split()
+    manage(*dump, **old)
+    manage("loaddata", f"{tmp_path}/all.jsonl", **new)
+
+    with Server(**new) as server:
+        async with Visitor(server.url, key, token=visitor.token) as back:
+            assert back.id == visitor.id
+            after = await back.messages(answer["conversation"])
+            assert [one["text"] for one in after] == [one["text"] for one in before]
+            assert after[1]["feedback"]["comment"] == "Good"
+            asked = await back.ask(answer["conversation"], "And now?")
+            async with back.socket(answer["conversation"]) as tab:
+                assert (await tab.final(asked["answer"]))["status"] == "completed"
