@@ -137,6 +137,10 @@ def test_one_absurd_span_changes_little(span: Span) -> None:
     assert odd.wait(5.8) == pytest.approx(plan.wait(5.8), abs=0.3)
 
 
+def test_spans_that_cannot_be_teach_nothing() -> None:
+    assert learn([(5.0, 1.0), (-3.0, -1.0), (math.nan, 1.0)] * LEAST, LATE_S) is None
+
+
 def test_an_answer_that_takes_long_is_still_looked_for() -> None:
     """Long after all others came, the looks go on, at most ten seconds apart."""
     clock, plan = Clock(), learn(spans_around(6), LATE_S)
