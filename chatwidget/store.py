@@ -54,6 +54,7 @@ class Store:
 
     def commit(self, work: Callable[[], T]) -> T:
         """As `write`, for a thread that can wait."""
+        _give_back()  # or those who wait for the writer hold every connection, and it has none
         return self._queued(work).result()
 
     def _queued(self, work: Callable[[], T]) -> "Future[T]":
@@ -93,8 +94,13 @@ def _with_connection(work: Callable[[], T]) -> T:
         connection.close()
         return work()
     finally:
-        if connection.settings_dict["OPTIONS"].get("pool"):
-            connection.close()  # gives it back to the pool
+        _give_back()
+
+
+def _give_back() -> None:
+    """Let the pool have this thread's connection, where there is a pool."""
+    if connection.settings_dict["OPTIONS"].get("pool"):
+        connection.close()
 
 
 def _commit(writes: list[Write]) -> None:
