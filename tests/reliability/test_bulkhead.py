@@ -100,6 +100,7 @@ async def test_a_hanging_vendor_leaves_the_others_as_they_were(
     assert percentile(meanwhile, 50) <= 3 * percentile(before, 50) + 0.2
 
 
+@pytest.mark.default_stack("brings a database of its own")
 async def test_a_vendor_with_more_questions_than_room_leaves_the_others_theirs(
     sqlite: Database, pair: tuple[OpenAISimulator, OpenAISimulator]
 ) -> None:

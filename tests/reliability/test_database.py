@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import websockets
 
 from ..server import Server, manage, worker
@@ -21,6 +22,8 @@ from ..visitor import JSON, Visitor
 from ..waiting import eventually
 from .database import Database
 from .report import Report, percentile, sized
+
+pytestmark = pytest.mark.default_stack("SQLite")
 
 WRITERS = 8
 

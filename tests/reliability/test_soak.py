@@ -15,6 +15,8 @@ from ..vitals import Vitals
 from .database import Database
 from .report import Report
 
+pytestmark = pytest.mark.default_stack("looks at one process")
+
 AT_ONCE = 20
 WARM_S = 20.0
 """By then whatever is kept for the next time is there: threads, connections, code."""
