@@ -14,6 +14,7 @@ from uuid import UUID
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
+from django.db import DatabaseError
 from django.http.request import split_domain_port, validate_host
 
 from . import limits, metrics, process, tokens
@@ -200,11 +201,11 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
         async def look() -> None:
             token = self._token
             try:
-                await self._process.store.read(tokens.find, token)
+                with suppress(DatabaseError):  # the next look tells
+                    await self._process.store.read(tokens.find, token)
+                self._later(settings.RECHECK_S, self._recheck)
             except tokens.TokenError:
                 self._end(REFUSED)
-            else:
-                self._later(settings.RECHECK_S, self._recheck)
 
         if not self._closed:
             self._timers = [timer for timer in self._timers if timer.when() > _now()]

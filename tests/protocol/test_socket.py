@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 import websockets
+from django.conf import settings
+from django.utils import timezone
 
-from chatwidget.models import Conversation, VisitorToken
+from chatwidget.models import Conversation, VisitorToken, Widget
 
 from ..cast import add_message
+from ..conftest import new_server
 from ..server import Server
 from ..simulators.openai import OpenAISimulator
 from ..visitor import JSON, Socket
@@ -112,6 +115,25 @@ async def test_a_refused_token_closes_with_4401(ann: CheckedVisitor) -> None:
             await socket.send({"type": "hello", "token": token})
             assert await socket.close_code() == 4401
             assert [frame["code"] for frame in socket.frames] == [code]
+
+
+@pytest.mark.parametrize("how", ["token taken away", "token expired", "widget deleted"])
+async def test_an_open_socket_is_closed_once_its_token_opens_nothing(
+    model: Widget, contract: Contract, how: str
+) -> None:
+    assert settings.RECHECK_S <= 60 / 2, "within a minute, also when a look comes late"
+    with new_server(RECHECK_S="0.2", EMBEDDED_WORKER="false") as own:
+        async with CheckedVisitor(own.url, model.key, contract) as eve, eve.socket() as socket:
+            await socket.send({"type": "ping"})
+            assert await socket.next() == {"type": "pong"}
+            match how:
+                case "token taken away":
+                    VisitorToken.objects.filter(visitor=eve.id).delete()
+                case "token expired":
+                    VisitorToken.objects.filter(visitor=eve.id).update(expires_at=timezone.now())
+                case "widget deleted":
+                    model.delete()
+            assert await socket.close_code() == 4401
 
 
 async def test_silence_instead_of_hello_closes_with_4408(
