@@ -97,7 +97,8 @@ def counted_queries() -> Iterator[list[str]]:
         return execute(sql, params, many, context)
 
     def wrap(connection: Any, **_: Any) -> None:
-        connection.execute_wrappers.append(note)
+        if note not in connection.execute_wrappers:  # a pool's connections come again
+            connection.execute_wrappers.append(note)
 
     connection_created.connect(wrap)
     try:

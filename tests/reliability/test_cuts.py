@@ -139,16 +139,17 @@ async def test_every_token_is_shown_once_and_in_order_through_cuts(
         for number in range(journey.visitors):
             group.create_task(ride(number))
 
-    accounts = [account for one in riders for account in one.accounts.values()]
+    accounts = [one.accounts[one.answers[-1]] for one in riders]
     wanted = journey.visitors * journey.tokens
     replays = [
         delay
-        for one in riders
-        for account in one.accounts.values()
+        for one, account in zip(riders, accounts, strict=True)
         for delay in account.replays(one.tab.back)
     ]
+    interrupted = sum(len(one.answers) - 1 for one in riders)
     report.tell("visitors", len(riders))
     report.tell("cuts", sum(len(one.tab.back) for one in riders))
+    report.tell("answers that lost their lease", interrupted)
     report.tell("tokens sent", wanted)
     report.tell("tokens shown", sum(len(account.seen) for account in accounts))
     report.tell("duplicates", sum(account.duplicates for account in accounts))
@@ -157,13 +158,14 @@ async def test_every_token_is_shown_once_and_in_order_through_cuts(
     report.tell("gaps", sum(one.tab.gaps for one in riders))
     report.tell_times("sent to shown, cuts included", [d for a in accounts for d in a.delays()])
     report.tell_times("replay after the network is back", replays)
-    assert len(accounts) == len(openai.sends) == journey.visitors
+    assert len(openai.sends) == journey.visitors + interrupted
     for account in accounts:
         assert len(account.seen) == journey.tokens
         assert (account.duplicates, account.disorders, account.taken_back) == (0, 0, 0)
     assert all(one.tab.gaps == 0 for one in riders), "a snapshot fits what follows it"
     assert replays, "the cuts came while answers streamed"
-    if journey.full:
+    if journey.full:  # the gate's leases are short, and its machine may be busy
+        assert interrupted == 0
         assert percentile(replays, 99) <= 2.0
 
 
@@ -254,12 +256,14 @@ async def test_no_answer_is_lost_or_cut_short_when_servers_are_killed(
     assert len(openai.sends) == sum(len(one.answers) for one in streamed)
     assert all(len(one.answers) == 1 for one in polled), "nothing to retry: it went on"
     assert len(raia.sends) == len(raia.calls("send")) == len(polled)
-    assert max(ends) <= 30
+    if journey.full:
+        assert max(ends) <= 30
 
 
 CHUNKS, PER_S, TABS = 200, 25.0, 8
 
 
+@pytest.mark.default_stack("only the process that streams an answer tells each chunk by itself")
 @pytest.mark.timeout(300)
 async def test_an_answer_cut_after_every_chunk_arrives_whole(
     server: Server, at_openai: Widget, openai: OpenAISimulator, report: Report
