@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from chatwidget import breaker
 from chatwidget.models import Agent, Message, Widget
 
 from .cast import make_agent, make_operator, make_widget
@@ -34,6 +36,14 @@ def quick(database: None) -> Iterator[Server]:
     with Server(EMBEDDED_WORKER="false", AGENT_REST_S="0.01") as server:
         yield server
         assert "Traceback" not in server.log(), server.log()
+
+
+@pytest.fixture
+def unseen() -> Iterator[None]:
+    """What the test stores is never committed."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 @pytest.fixture
@@ -257,6 +267,23 @@ async def test_a_rest_ends_by_itself(
         if answer["status"] == "completed":
             break
     assert answer["status"] == "completed"
+
+
+@pytest.mark.usefixtures("unseen")
+def test_of_two_processes_that_see_a_rest_end_one_tries() -> None:
+    agent = make_agent(resting_until=timezone.now())
+    assert breaker.may_try(agent.pk)
+    assert not breaker.may_try(agent.pk)
+
+
+@pytest.mark.usefixtures("unseen")
+def test_only_an_answer_asked_for_since_the_failures_ends_them() -> None:
+    began = timezone.now()
+    agent = make_agent(failures_in_row=3, failing_since=began)
+    for asked_at, left in ((began - timedelta(seconds=1), 3), (began + timedelta(seconds=1), 0)):
+        breaker.answered(agent, asked_at)
+        agent.refresh_from_db()
+        assert agent.failures_in_row == left
 
 
 # --- the operator ---------------------------------------------------------------------------------
