@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
+from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import DatabaseError
@@ -19,7 +20,7 @@ from django.http.request import split_domain_port, validate_host
 
 from . import limits, metrics, process, tokens
 from .events import Delta, Frame, MessageChanged
-from .models import Conversation, Message, Visitor
+from .models import Conversation, Message
 from .origins import normalise_origin
 from .serializers import MessageOut
 
@@ -75,6 +76,10 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
         self._process = process.start()
         self._later(settings.HELLO_S, self._no_hello)
         self._later(LONGEST_S, lambda: self._end(COME_BACK))
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Hand on what came in. Channels would look at database connections first, on a thread."""
+        await getattr(self, get_handler_name(message))(message)
 
     async def disconnect(self, code: int) -> None:
         """Forget the socket. Answers go on without it."""
@@ -147,20 +152,20 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
         conversation = _named(wanted) if wanted is not None else None
         remote = self.scope.get("client") or [""]  # none on a Unix socket
         address = limits.address(self._header(b"x-forwarded-for") or "", str(remote[0]))
-        visitor = await self._process.store.write(_enter, token, address)
-        if isinstance(visitor, tokens.TokenError):
-            await self._close_with(visitor.code, visitor.detail, REFUSED)
+        holder = await self._process.store.write(_enter, token, address)
+        if isinstance(holder, tokens.TokenError):
+            await self._close_with(holder.code, holder.detail, REFUSED)
             return
-        if isinstance(visitor, float):
-            await self._close_with("rate_limited", f"Try again in {visitor:.0f} s.", TOO_MANY)
+        if isinstance(holder, float):
+            await self._close_with("rate_limited", f"Try again in {holder:.0f} s.", TOO_MANY)
             return
         origin = self._header(b"origin")
-        if origin is not None and not self._may_come_from(origin, visitor):
+        if origin is not None and not self._may_come_from(origin, holder.origins):
             await self._close_with(
                 "origin_not_allowed", f"Not allowed from {origin[:200]!a}.", REFUSED
             )
             return
-        self._token, self._visitor = token, str(visitor.pk)
+        self._token, self._visitor = token, holder.visitor
         self._held = []
         await self._process.hub.attach(self._visitor, self)
         self._later(settings.RECHECK_S, self._recheck)
@@ -202,7 +207,7 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
             token = self._token
             try:
                 with suppress(DatabaseError):  # the next look tells
-                    await self._process.store.read(tokens.find, token)
+                    await self._process.store.read(tokens.holder, token)
                 self._later(settings.RECHECK_S, self._recheck)
             except tokens.TokenError:
                 self._end(REFUSED)
@@ -215,9 +220,11 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
         found = [value for key, value in self.scope["headers"] if key == name]
         return b",".join(found).decode("latin-1") if found else None
 
-    def _may_come_from(self, origin: str, visitor: Visitor) -> bool:
+    def _may_come_from(self, origin: str, allowed: list[Any]) -> bool:
         seen = normalise_origin(origin)
-        return seen is not None and seen in (self._own_origin(), *visitor.widget.allowed_origins)
+        return seen is not None and (
+            seen == self._own_origin() or seen in map(normalise_origin, allowed)
+        )
 
     def _own_origin(self) -> str | None:
         if settings.PUBLIC_URL:
@@ -325,12 +332,12 @@ def _is_newer(frame: Frame, shown: dict[str, tuple[str, int]]) -> bool:
             return True
 
 
-def _enter(token: str, address: str) -> Visitor | float | tokens.TokenError:
+def _enter(token: str, address: str) -> tokens.Holder | float | tokens.TokenError:
     """Return whose token it is, or how long this address has to wait, or why it is refused."""
     if wait_s := limits.hit(limits.SOCKETS, address):
         return wait_s
     try:
-        return tokens.find(token).visitor
+        return tokens.holder(token)
     except tokens.TokenError as refused:
         return refused  # not raised: the attempt counts
 

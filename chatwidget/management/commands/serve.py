@@ -57,6 +57,7 @@ class Command(BaseCommand):
     _greeting = _refusal = ""
 
     def _serve(self, host: str, port: int) -> None:
+        from autobahn.websocket import protocol as websocket_protocol
         from daphne import http_protocol, ws_protocol
         from daphne.endpoints import build_endpoint_description_strings
         from daphne.server import reactor
@@ -64,7 +65,8 @@ class Command(BaseCommand):
         from chatwidget.asgi import application
         from chatwidget.bounded import BoundedRequest, BoundedServer, BoundedSocket
 
-        # Daphne has no other place to say so.
+        # They have no other place to say so. Autobahn lays out its settings for each socket's log.
+        vars(websocket_protocol)["pformat"] = repr
         http_protocol.WebRequest = BoundedRequest
         ws_protocol.WebSocketFactory.protocol = BoundedSocket
         server = BoundedServer(
