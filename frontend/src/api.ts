@@ -30,10 +30,11 @@ const TIMEOUT_MS = 20_000;
 /** Reads a problem+json answer. */
 export async function toError(response: Response): Promise<ApiError> {
   const problem = await response.json().catch(() => null);
-  const code = typeof problem?.code === "string" ? problem.code : UNREACHABLE;
-  const busy = code === "rate_limited" && problem.reason === "busy";
+  // A reason tells apart what has one code.
+  const said = problem?.reason ?? problem?.code;
+  const code = typeof said === "string" ? said : UNREACHABLE;
   const wait = Number(problem?.retry_after ?? response.headers.get("Retry-After"));
-  return new ApiError(busy ? "busy" : code, response.status, wait > 0 ? wait : null);
+  return new ApiError(code, response.status, wait > 0 ? wait : null);
 }
 
 export async function call<T>(
