@@ -31,6 +31,7 @@ from .simulators.raia import RaiaSimulator
 from .visitor import Visitor
 
 LATE_S = 0.5
+SIMULATED = pytest.mark.default_stack("needs no server")
 
 
 class Clock:
@@ -61,6 +62,7 @@ def spans_around(seconds: float, spread: float = 0.1, count: int = 30) -> list[S
 # --- what it costs --------------------------------------------------------------------------------
 
 
+@SIMULATED
 @pytest.mark.parametrize(
     ("law", "most"),
     [("wide: 6 s, sigma .5", 0.75), ("narrow: 6 s, sigma .25", 0.5)],
@@ -75,6 +77,7 @@ def test_fewer_polls_notice_answers_as_early_as_one_a_second(law: str, most: flo
     assert learned.p95_s <= 1.15
 
 
+@SIMULATED
 @pytest.mark.parametrize("sigma", [0.5, 0.25], ids=["wide", "narrow"])
 @pytest.mark.parametrize("changed_s", [18, 2], ids=["slower", "faster"])
 def test_it_adapts_within_twenty_answers(changed_s: float, sigma: float) -> None:
@@ -243,12 +246,14 @@ async def test_it_learns_while_it_runs(server: Server, agent: Agent, raia: RaiaS
     raia.ripening = 0.01
     widget = make_widget(agent)
     async with Visitor(server.url, widget.key) as visitor:
-        for _ in range(LEAST + 1):
+        for _ in range(5 * LEAST):  # more than enough where several processes share the answers
             await visitor.ask_and_wait("Hello")
-        await visitor.ask_and_wait("Hello")
-    assert min(poll_times(raia)) < 0.95
+            if min(poll_times(raia)) < 0.95:
+                return
+    raise AssertionError("it did not learn")
 
 
+@pytest.mark.default_stack("one of several processes does not know who has left")
 async def test_a_visitor_who_leaves_is_polled_for_slowly_and_has_the_answer_all_the_same(
     server: Server, agent: Agent, raia: RaiaSimulator
 ) -> None:
