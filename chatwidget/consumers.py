@@ -187,6 +187,7 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
             self._error("not_found", "There is no such conversation.")
         # From here to the end nothing else runs: the snapshot and what follows it fit together.
         hub = self._process.hub
+        hub.shown(visitor)
         messages = [hub.as_it_stands(body) for _, body in bodies or []]
         self._send(
             {

@@ -87,6 +87,8 @@ class Hub:
         self._turns: dict[str, Turn] = {}
         self._told: OrderedDict[str, tuple[str, float]] = OrderedDict()
         """What listeners here were told last of a message or conversation: its version, when."""
+        self._shown: dict[str, float] = {}
+        """When a socket of a visitor here was last sent a snapshot."""
         self._swept_until = timezone.now()
         self._layer = get_channel_layer()
         self._shared = not isinstance(self._layer, InMemoryChannelLayer)
@@ -122,8 +124,13 @@ class Hub:
         self._listeners[visitor].discard(listener)
         if not self._listeners[visitor]:
             del self._listeners[visitor]
+            self._shown.pop(visitor, None)
             if self._shared:
                 self._background(self._leave(visitor))
+
+    def shown(self, visitor: str) -> None:
+        """A socket of this visitor is sent a snapshot: a read that began earlier may be older."""
+        self._shown[visitor] = time.monotonic()
 
     def may_watch(self, visitor: str) -> bool:
         """Whether the visitor has a socket here, or may have one in another process."""
@@ -186,9 +193,10 @@ class Hub:
         if len(self._told) > REMEMBERED:
             self._told.popitem(last=False)
 
-    def _told_since(self, about: str, read_at: float) -> bool:
-        """Whether something was told of it while it was being read: what was read may be older."""
-        return about in self._told and self._told[about][1] >= read_at
+    def _is_stale(self, visitor: str, about: str, read_at: float) -> bool:
+        """Whether it was told of, or shown, while it was being read: what was read may be older."""
+        _, told_at = self._told.get(about, ("", 0.0))
+        return max(told_at, self._shown.get(visitor, 0.0)) >= read_at
 
     def _is_known(self, about: str, version: str) -> bool:
         """Whether the listeners here were told this version, or are told of it as it comes."""
@@ -215,7 +223,7 @@ class Hub:
         if unknown:
             news = [*await self._store.read(messages_of, unknown), *conversations]
         for visitor, frame in news:
-            if not self._told_since(frame.about, read_at):  # else the next sweep sees it
+            if not self._is_stale(visitor, frame.about, read_at):  # else the next sweep sees it
                 self._tell(visitor, frame)
 
     def _tell(self, visitor: str, frame: Stored) -> None:
@@ -251,7 +259,7 @@ class Hub:
 
     async def _read_news(self, visitor: str, about: str) -> None:
         read_at, news = 0.0, None
-        while news is None or self._told_since(about, read_at):
+        while news is None or self._is_stale(visitor, about, read_at):
             read_at = time.monotonic()
             news = await self._store.read(news_of, visitor, about)
         for frame in news:
