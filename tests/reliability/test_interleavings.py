@@ -76,7 +76,7 @@ class Remembered:
     def __init__(self, real: Stored) -> None:
         self.hello, self._claimed = real.hello, real.claimed
         self._question = real.fetched()[0]
-        self._visitor = SimpleNamespace(pk=real.claimed.visitor)
+        self._entered: Any = None
         self.reset()
 
     def reset(self) -> Claimed:
@@ -90,7 +90,8 @@ class Remembered:
     def run(self, work: Work, *args: Any) -> Any:
         match work:
             case consumers._enter:
-                return self._visitor
+                self._entered = self._entered or work(*args)
+                return self._entered
             case consumers.newest_page:
                 return [("", self._question), (self._now(), self._answer)]
             case hub.news_of:
@@ -199,6 +200,8 @@ class Connection:
         self._inbox.put_nowait(json.dumps(frame))
 
     async def close(self) -> None:
+        if self._serving.done():
+            self._serving.result()
         self._serving.cancel()
         await self._socket.disconnect(1006)
 

@@ -109,25 +109,25 @@ async def test_any_order_of_stop_reload_second_tab_and_cut_has_one_end(
         for number in range(cases.count):
             group.create_task(play(number))
 
-    left = []
+    closed = []
     for case, fetched in played:
         assert case.ends == {(fetched["status"], fetched["text"])}, "one end, never another"
         stored = Message.objects.get(pk=case.answer)
         assert (stored.status, stored.text) == (fetched["status"], fetched["text"])
         assert "".join(openai.tokens).startswith(fetched["text"])
         if fetched["status"] == "stopped":
-            await openai.eventually(lambda text=case.text: text in openai.left_at)  # type: ignore[misc]
-            left.append(openai.left_at[case.text] - case.asked_to_stop[0])
+            await openai.eventually(lambda text=case.text: text in openai.over_at)  # type: ignore[misc]
+            closed.append(openai.over_at[case.text] - case.asked_to_stop[0])
         else:
             assert fetched["status"] == "completed"
             assert fetched["text"] == "".join(openai.tokens)
     took = [seconds for case, _ in played for seconds in case.stop_took]
     report.tell("orders played", len(played))
-    report.tell("stopped", len(left))
+    report.tell("stopped", len(closed))
     report.tell_times("stop answered", took)
-    report.tell_times("from stop to the vendor's stream closed", left)
-    assert left
+    report.tell_times("from stop to the vendor's stream closed", closed)
+    assert closed
     assert len(openai.sends) == cases.count
     if cases.full:
         assert percentile(took, 99) <= 0.2
-        assert max(left) <= 1.0
+        assert max(closed) <= 1.0

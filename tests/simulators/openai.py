@@ -70,8 +70,8 @@ class OpenAISimulator(Simulator):
         """Streams that came to the end they were meant to have."""
         self.aborted = 0
         """Streams whose client left before that."""
-        self.left_at: dict[str, float] = {}
-        """When the client left, by the question's text; `time.monotonic()`."""
+        self.over_at: dict[str, float] = {}
+        """When a question's stream was over, by its text; `time.monotonic()`."""
         self.lateness: deque[float] = deque(maxlen=200_000)
         """Seconds that each token was sent after it was due."""
 
@@ -168,8 +168,7 @@ class OpenAISimulator(Simulator):
                 self.streaming -= 1
                 self.finished += completed
                 self.aborted += not completed and not self.stopping
-                if not completed:
-                    self.left_at[body["messages"][-1]["content"]] = time.monotonic()
+                self.over_at[body["messages"][-1]["content"]] = time.monotonic()
         if self.odd.ending == "reset" and request.transport is not None:
             request.transport.abort()
         return response
