@@ -95,8 +95,15 @@ PLANTS = [
     Plant(
         "what was read before an answer's end is told after it",
         "chatwidget/hub.py",
-        "        return about in self._told and self._told[about][1] >= read_at\n",
-        "        return False\n",
+        "        return max(told_at, self._shown.get(visitor, 0.0)) >= read_at\n",
+        "        return self._shown.get(visitor, 0.0) >= read_at\n",
+        INTERLEAVINGS,
+    ),
+    Plant(
+        "what was read before a snapshot is told after it",
+        "chatwidget/consumers.py",
+        "        hub.shown(visitor)\n",
+        "",
         INTERLEAVINGS,
     ),
     # crashes
