@@ -23,7 +23,7 @@ test: $(STAMPS)/dev $(STAMPS)/frontend static/chatwidget/widget.js $(STAMPS)/chr
 	done; [ -z "$$failed" ] || (echo "Failed on:$$failed" && false)
 
 test-long: $(STAMPS)/dev $(STAMPS)/frontend static/chatwidget/widget.js $(STAMPS)/chromium
-	$(VENV)/python -m pytest -m long --timeout 7200 -p no:randomly $(TESTS)
+	LEASE_S=15 $(VENV)/python -m pytest -m long --timeout 7200 -p no:randomly $(TESTS)
 
 # Side by side with its peers; ARGUMENTS="--help" tells what can be chosen.
 benchmark: $(STAMPS)/benchmarks
