@@ -173,7 +173,6 @@ async def test_every_token_is_shown_once_and_in_order_through_cuts(
 
 
 @pytest.mark.usefixtures("up_again")
-@pytest.mark.timeout(150)
 @sized("journey", gate=SHORT_KILLED, full=LONG_KILLED)
 async def test_no_answer_is_lost_or_cut_short_when_servers_are_killed(
     server: Server,

@@ -443,6 +443,7 @@ interleavings = given(
 )
 
 
+@pytest.mark.default_stack("no server and no database takes part")
 @pytest.mark.timeout(300)
 @settings(max_examples=2000, deadline=None)
 @interleavings
