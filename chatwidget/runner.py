@@ -44,6 +44,8 @@ SHARE = AT_ONCE // 2
 """No agent has more of them, whatever its own limit: one that hangs leaves room for others."""
 LOOK_AGAIN_S = 0.5
 """While answers wait here, how often it is looked whether another process has made room."""
+STOPS_S = 0.5
+"""How often stops are looked for that another process took: they are heard within a second."""
 FINISH_TRIES = 5
 FINISHED_YET_S = 0.05
 
@@ -443,7 +445,7 @@ class Runner:
                         if renew or one.turn.seq != one.saved_seq
                     ]
                 )
-                if self._running and now - looked > 1:
+                if self._running and now - looked >= STOPS_S:
                     looked = now
                     await self._hear_stops(list(self._running))
             except Exception:  # leases outlast several failures of this
