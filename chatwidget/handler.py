@@ -10,11 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
+from django.db import close_old_connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-THREADS = 32
+from .store import READERS
+
+THREADS, FEWEST = 32, 4
+
+
+def threads() -> int:
+    """Return how many there are: where there is a pool, no more than it has connections for."""
+    pool = settings.DATABASE.get("OPTIONS", {}).get("pool")
+    return max(FEWEST, min(THREADS, pool["max_size"] - READERS - 1)) if pool else THREADS
 
 
 class Handler(ASGIHandler):
@@ -23,7 +33,7 @@ class Handler(ASGIHandler):
     def __init__(self) -> None:
         super().__init__()
         self._free: asyncio.LifoQueue[ThreadPoolExecutor] = asyncio.LifoQueue()
-        for number in range(THREADS):
+        for number in range(threads()):
             self._free.put_nowait(ThreadPoolExecutor(1, thread_name_prefix=f"request-{number}"))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -34,8 +44,13 @@ class Handler(ASGIHandler):
                 await super().__call__(scope, receive, send)
         finally:
             # In that thread's turn: a view goes on when its client has left.
-            back = asyncio.get_running_loop().call_soon_threadsafe
-            thread.submit(back, self._free.put_nowait, thread)
+            thread.submit(self._put_back, thread, asyncio.get_running_loop())
+
+    def _put_back(self, thread: ThreadPoolExecutor, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            close_old_connections()  # a request that was cut short has not let the pool have it
+        finally:
+            loop.call_soon_threadsafe(self._free.put_nowait, thread)
 
     def load_middleware(self, is_async: bool = False) -> None:
         """Load it as for a server that is not async: no view of ours is, so nothing changes threads

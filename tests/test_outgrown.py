@@ -4,6 +4,7 @@ Every other test runs on this stack as well; these know its parts.
 """
 
 import asyncio
+import gc
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -24,8 +26,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from django.db import connection
 from django.utils import timezone
 
+from chatwidget.handler import Handler
 from chatwidget.models import Message, Widget
 
 from .cast import make_agent, make_widget
@@ -37,6 +41,7 @@ from .simulators.openai import OpenAISimulator
 from .simulators.raia import RaiaSimulator
 from .stack import Stack
 from .visitor import JSON, Visitor
+from .waiting import eventually
 
 OPERATIONS = ROOT / "docs/operations.md"
 
@@ -151,6 +156,45 @@ async def test_visitors_erased_while_they_are_answered_block_nobody(
 
     for _ in range(2):
         await asyncio.gather(*(ask_and_be_erased(number / 15) for number in range(20)))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_a_request_that_is_cut_short_gives_its_connection_back(stack: Stack) -> None:
+    """Daphne cuts those whose clients have left. A pool that never gets them back runs dry.
+
+    The warning is of Django's, which leaves the file for the body to the garbage.
+    """
+    widget = make_widget()
+    scope: JSON = {"type": "http", "method": "GET", "path": f"/api/v1/widgets/{widget.key}"}
+    scope |= {"headers": [(b"host", b"localhost")], "query_string": b"", "root_path": ""}
+    asked = asyncio.Event()
+
+    async def receive() -> JSON:
+        if not asked.is_set():
+            asked.set()
+            return {"type": "http.request", "body": b""}
+        await asyncio.Event().wait()
+        raise AssertionError("for ever is over")
+
+    async def send(_: JSON) -> None:
+        pass
+
+    handler, pool = Handler(), connection.pool  # type: ignore[attr-defined]
+    taken = in_use(pool)
+    with psycopg.connect(os.environ["DATABASE_URL"]) as other:
+        other.execute("LOCK TABLE chatwidget_widget")
+        request = asyncio.create_task(handler(scope, receive, send))
+        await eventually(lambda: in_use(pool) > taken)
+        request.cancel()
+        await asyncio.gather(request, return_exceptions=True)
+    await eventually(lambda: in_use(pool) == taken)
+    del request
+    gc.collect()
+
+
+def in_use(pool: Any) -> int:
+    stats = pool.get_stats()
+    return int(stats["pool_size"] - stats["pool_available"])
 
 
 # --- rolling restart ------------------------------------------------------------------------------
@@ -324,8 +368,8 @@ async def test_everything_moves_from_sqlite_as_the_docs_say(
             await visitor.vote(answer, vote="up", comment="Good")
             before = await visitor.messages(answer["conversation"])
 
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
-        connection.execute("CREATE DATABASE moved")
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as postgres:
+        postgres.execute("CREATE DATABASE moved")
     new = {"DATABASE_URL": os.environ["DATABASE_URL"].replace("/postgres?", "/moved?")}
     manage("migrate", "-v0", **new)
     [command] = re.findall(r"chatwidget (dumpdata[^:]*?\.jsonl)\n", OPERATIONS.read_text())
