@@ -106,7 +106,11 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
             self._waiting.clear()
             if self._sender:
                 self._sender.cancel()
-            asyncio.ensure_future(self.close(code, reason))  # noqa: RUF006 (ends with the socket)
+            asyncio.ensure_future(self._close(code, reason))  # noqa: RUF006 (ends with the socket)
+
+    async def _close(self, code: int, reason: str) -> None:
+        with suppress(OSError):  # it is gone, as some servers say
+            await self.close(code, reason)
 
     # --- frames in --------------------------------------------------------------------------------
 
