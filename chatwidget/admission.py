@@ -184,9 +184,8 @@ def choose(waiting: Iterable[Waiting], room: Room) -> dict[uuid.UUID, Verdict]:
         rests_until = None if one.sent or one.agent is None else places.rests.get(one.agent)
         if rests_until and rests_until > now:
             chosen[one.answer] = Verdict.RESTS
-        elif rests_until and one.agent:
-            chosen[one.answer] = Verdict.TRY
-            places.rests[one.agent] = datetime.max.replace(tzinfo=now.tzinfo)  # one is enough
+        elif rests_until:
+            chosen[one.answer] = Verdict.TRY  # `claims.take` leaves it to one of them
         elif (one.agent not in places.crowded or one.answer in first) and room.take(one.agent):
             chosen[one.answer] = Verdict.ASK
         elif one.is_late:
