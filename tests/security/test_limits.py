@@ -76,7 +76,7 @@ async def test_two_processes_share_the_limit(limited: Server) -> None:
 
 async def test_a_refusal_says_when_to_come_back(limited: Server) -> None:
     widget, address = fast_widget(), new_address()
-    for _ in range(35):
+    for _ in range(120):  # one in two seconds is given back meanwhile
         status, told = await open_session(limited, widget.key, address)
         if status == 429:
             break
@@ -93,10 +93,12 @@ async def test_a_refusal_says_when_to_come_back(limited: Server) -> None:
 
 async def test_only_the_proxys_word_on_an_address_counts(limited: Server) -> None:
     widget, address = fast_widget(), new_address()
+    began = time.time()
     codes = [
-        (await open_session(limited, widget.key, new_address(), address))[0] for _ in range(35)
+        (await open_session(limited, widget.key, new_address(), address))[0] for _ in range(60)
     ]
-    assert codes.count(201) in (30, 31)
+    given_back = (time.time() - began) / 2
+    assert 30 <= codes.count(201) <= 30 + given_back
     assert (await open_session(limited, widget.key, address, new_address()))[0] == 201
 
 
@@ -111,8 +113,8 @@ async def test_reading_is_not_limited(limited: Server) -> None:
 
 async def test_refused_hellos_count_against_the_address(limited: Server) -> None:
     visitor, address = Visitor(limited.url, fast_widget().key), new_address()
-    codes = []
-    for _ in range(65):
+    codes: list[int] = []
+    while 4429 not in codes and len(codes) < 120:  # a place is regained each second
         async with visitor.socket(hello=False, headers={"X-Forwarded-For": address}) as socket:
             await socket.send(json.dumps({"type": "hello", "token": "vt_guessed"}))
             codes.append(await socket.close_code())
