@@ -4,8 +4,8 @@ A turn is claimed by writing a fresh token into its row where no live lease stan
 write names the token, so whoever lost the lease changes nothing any more. All of it is short
 database work, to be given to `Store.write`, or to `Store.read` where it says so.
 
-Who writes to a conversation and its messages writes, or locks, the conversation first. Else two
-could wait for each other, and PostgreSQL would fail one of them.
+Who writes to several of them writes, or locks, the visitor first, then the conversation, then its
+messages. Else two could wait for each other, and PostgreSQL would fail one of them.
 """
 
 import uuid
@@ -185,6 +185,13 @@ def mark_sent(claimed: Claimed) -> None:
 
 def learn(claimed: Claimed, learned: Learned) -> None:
     """Store upstream ids. Raises LeaseLostError."""
+    if learned.visitor:
+        visitor = Visitor.objects.select_for_update().filter(pk=claimed.visitor).first()
+        if visitor is None:
+            raise LeaseLostError
+        agent = str(claimed.agent.pk)
+        visitor.upstream[agent] = visitor.upstream.get(agent, {}) | dict(learned.visitor)
+        visitor.save(update_fields=["upstream"])
     if learned.conversation:
         conversation = _locked(claimed)
         conversation.upstream |= dict(learned.conversation)
@@ -194,11 +201,6 @@ def learn(claimed: Claimed, learned: Learned) -> None:
         message = Message.objects.get(pk=claimed.answer)
         message.upstream |= dict(learned.answer)
         message.save(update_fields=["upstream"])
-    if learned.visitor:
-        visitor = Visitor.objects.select_for_update().get(pk=claimed.visitor)
-        agent = str(claimed.agent.pk)
-        visitor.upstream[agent] = visitor.upstream.get(agent, {}) | dict(learned.visitor)
-        visitor.save(update_fields=["upstream"])
 
 
 def save_text(claimed: Claimed, text: str, seq: int) -> bool:

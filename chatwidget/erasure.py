@@ -7,7 +7,9 @@ a row that goes when they have done so.
 
 import asyncio
 import logging
+import uuid
 from datetime import timedelta
+from functools import partial
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
@@ -32,19 +34,28 @@ FIRST_RETRY_S, LONGEST_RETRY_S = 60.0, 6 * 3600.0
 
 def erase_visitor(visitor: Visitor) -> None:
     """Erase the visitor with everything kept about them, here now and at vendors soon."""
-    pk = visitor.pk
-    with transaction.atomic():
-        _lock(visitor.conversations.all())
-        agents = Agent.objects.in_bulk(list(visitor.upstream))
-        Erasure.objects.bulk_create(
-            Erasure(agent=agent, upstream=visitor.upstream[str(agent.pk)])
-            for agent in agents.values()
-            if (adapter := PROVIDERS.get(agent.provider)) and (adapter.erases or adapter.closes)
-        )
-        visitor.delete()
-    process.revoke(pk)
+    erase = partial(_erase_here, visitor.pk)
+    if connection.in_atomic_block:
+        erase()
+    else:
+        process.commit(erase)
+    process.revoke(visitor.pk)
     process.wake(JOB)
     process.wake(LOG_JOB)
+
+
+def _erase_here(pk: uuid.UUID) -> None:
+    visitor = Visitor.objects.select_for_update().filter(pk=pk).first()
+    if visitor is None:
+        return
+    _lock(visitor.conversations.all())
+    agents = Agent.objects.in_bulk(list(visitor.upstream))
+    Erasure.objects.bulk_create(
+        Erasure(agent=agent, upstream=visitor.upstream[str(agent.pk)])
+        for agent in agents.values()
+        if (adapter := PROVIDERS.get(agent.provider)) and (adapter.erases or adapter.closes)
+    )
+    visitor.delete()
 
 
 def _lock(conversations: QuerySet[Conversation]) -> None:

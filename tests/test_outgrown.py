@@ -145,7 +145,7 @@ async def test_an_answer_of_a_killed_process_is_taken_up_by_another(
 async def test_visitors_erased_while_they_are_answered_block_nobody(
     stack: Stack, at_openai: Widget, openai: OpenAISimulator
 ) -> None:
-    """PostgreSQL would fail one of two that wait for each other; what erases is not tried again."""
+    """PostgreSQL fails one of two that wait for each other; whichever it is, it is tried again."""
     openai.tokens, openai.rate = [f"word{n} " for n in range(100)], 100
 
     async def ask_and_be_erased(pause_s: float) -> None:
