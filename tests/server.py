@@ -11,6 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Self
 
+import pytest
+
+ONE_PROCESS = pytest.mark.default_stack(
+    "deltas go to the sockets of the process that answers; others are told what is stored"
+)
+
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 30
 

@@ -44,6 +44,11 @@ class Stack(Server):
     def is_up(self) -> bool:
         return all(server.is_up for server in self._servers)
 
+    @property
+    def pid(self) -> int:
+        """One server's, where the other is much the same."""
+        return self.first.pid
+
     def start(self) -> Self:
         """Start all, on their earlier ports if they had some, and wait until they can be asked."""
         starting: list[Callable[[], Any]] = [server.start for server in self._servers]

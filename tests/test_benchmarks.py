@@ -15,6 +15,8 @@ from benchmarks.table import table
 
 from .server import ROOT
 
+pytestmark = pytest.mark.default_stack("needs no server")
+
 SENT = [f"{number}@1.5 " for number in range(10)]
 
 

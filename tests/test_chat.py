@@ -7,7 +7,7 @@ import pytest
 from chatwidget.models import Widget
 
 from .cast import make_agent, make_widget
-from .server import Server
+from .server import ONE_PROCESS, Server
 from .simulators.openai import OpenAISimulator
 from .visitor import Visitor
 
@@ -24,6 +24,7 @@ def widget(openai: OpenAISimulator) -> Widget:
     return make_widget(agent)
 
 
+@ONE_PROCESS
 async def test_an_answer_streams_in_numbered_deltas(
     server: Server, widget: Widget, openai: OpenAISimulator
 ) -> None:
@@ -53,7 +54,7 @@ async def test_an_answer_goes_on_without_its_socket(
         conversation = await visitor.conversation()
         async with visitor.socket(conversation) as socket:
             asked = await visitor.ask(conversation, "Hello")
-            await socket.until(lambda frame: frame["type"] == "delta")
+            await socket.until_text(asked["answer"])
         openai.release()
         async with visitor.socket(conversation) as socket:
             answer = await socket.final(asked["answer"])
@@ -68,7 +69,7 @@ async def test_stop_is_heard_at_once_and_closes_the_stream(
         conversation = await visitor.conversation()
         async with visitor.socket(conversation) as socket:
             asked = await visitor.ask(conversation, "Hello")
-            await socket.until(lambda frame: frame["type"] == "delta")
+            await socket.until_text(asked["answer"])
             await visitor.call("POST", f"/messages/{asked['answer']['id']}/stop", expect=202)
             answer = await socket.final(asked["answer"], timeout_s=2)
         assert answer["status"] == "stopped"

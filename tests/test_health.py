@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from .cast import make_agent, make_widget
@@ -46,6 +47,7 @@ def test_readiness_names_what_does_not_answer() -> None:
         assert get(broken, "/healthz").status_code == 200
 
 
+@pytest.mark.default_stack("nginx does not pass it")
 async def test_metrics_count_answers_and_name_no_visitor(server: Server) -> None:
     widget = make_widget(make_agent(options={"think_s": 0}))
     async with Visitor(server.url, widget.key) as visitor:
@@ -60,6 +62,7 @@ async def test_metrics_count_answers_and_name_no_visitor(server: Server) -> None
         assert personal not in told.text
 
 
+@pytest.mark.default_stack("nginx does not pass it")
 async def test_metrics_count_polls_and_what_came_of_them(
     server: Server, raia: RaiaSimulator
 ) -> None:

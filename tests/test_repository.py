@@ -7,7 +7,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from .server import ROOT
+
+pytestmark = pytest.mark.default_stack("needs no server")
 
 LOCKS = ("requirements*.txt", "benchmarks/requirements.txt")
 PROBE = """

@@ -33,6 +33,8 @@ from tests.simulators.openapi import Document
 from tests.simulators.raia import DOCUMENT, SECRETS, RaiaSimulator
 from tests.simulators.raia_ledger import Failure, Reply
 
+pytestmark = pytest.mark.default_stack("needs no server")
+
 # raia
 
 

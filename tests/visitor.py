@@ -92,6 +92,10 @@ class Socket(Screen):
                         return message
                 await self.next()
 
+    async def until_text(self, answer: JSON) -> JSON:
+        """Receive until something of this answer can be read."""
+        return await self.until_message(lambda one: one["id"] == answer["id"] and bool(one["text"]))
+
     async def final(self, answer: JSON, *, timeout_s: float = DEADLINE_S) -> JSON:
         """Receive until this answer has ended."""
         return await self.until_message(

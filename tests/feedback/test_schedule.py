@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from feedback.delivery import LEAST_AGE, LEAST_ATTEMPTS, LONGEST_WAIT_S, wait_s
 
+pytestmark = pytest.mark.default_stack("needs no server")
+
 
 @pytest.fixture(autouse=True)
 def five_seconds(settings: pytest.FixtureRequest) -> None:

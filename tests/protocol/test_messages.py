@@ -161,7 +161,7 @@ async def test_stop_ends_an_answer_that_is_coming(
     conversation = await mia.conversation()
     async with mia.socket(conversation) as socket:
         asked = await mia.ask(conversation, "Hello")
-        await socket.until(lambda frame: frame["type"] == "delta")
+        await socket.until_text(asked["answer"])
         path = f"/messages/{asked['answer']['id']}/stop"
         stopped, *others = await asyncio.gather(
             *(mia.call("POST", path, expect=202) for _ in range(3))

@@ -11,7 +11,7 @@ import websockets
 
 from chatwidget.models import OPEN, Message, Widget
 
-from ..server import Server
+from ..server import ONE_PROCESS, Server
 from ..simulators.openai import OpenAISimulator
 from ..visitor import FINAL, JSON, Socket, Visitor
 from ..waiting import eventually
@@ -183,6 +183,7 @@ async def test_polling_has_the_same_without_a_socket(
     assert seen[-1]["text"] == "".join(TOKENS)
 
 
+@ONE_PROCESS
 async def test_deltas_are_merged_but_the_first_is_not_held_back(
     mia: CheckedVisitor, openai: OpenAISimulator
 ) -> None:

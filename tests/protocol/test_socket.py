@@ -12,7 +12,7 @@ from chatwidget.models import Conversation, VisitorToken, Widget
 
 from ..cast import add_message
 from ..conftest import new_server
-from ..server import Server
+from ..server import ONE_PROCESS, Server
 from ..simulators.openai import OpenAISimulator
 from ..visitor import JSON, Socket
 from .contract import CheckedVisitor, Contract
@@ -180,6 +180,7 @@ async def test_a_bad_frame_is_an_error_and_the_socket_stays_open(ann: CheckedVis
             assert frame["detail"]
 
 
+@ONE_PROCESS
 async def test_a_question_is_told_as_messages_deltas_and_the_end(
     ann: CheckedVisitor, contract: Contract
 ) -> None:
@@ -206,6 +207,7 @@ async def test_a_question_is_told_as_messages_deltas_and_the_end(
                 assert frame["conversation"] == conversation
 
 
+@ONE_PROCESS
 async def test_two_tabs_are_told_the_same(mia: CheckedVisitor, openai: OpenAISimulator) -> None:
     openai.tokens = [f"{n} " for n in range(50)]
     openai.rate = 200
@@ -217,6 +219,7 @@ async def test_two_tabs_are_told_the_same(mia: CheckedVisitor, openai: OpenAISim
     assert of_messages(one) == of_messages(two)
 
 
+@ONE_PROCESS
 async def test_a_rewritten_answer_comes_whole_and_counts_on(ann: CheckedVisitor) -> None:
     conversation = await ann.conversation()
     async with ann.socket(conversation) as socket:

@@ -10,6 +10,8 @@ import pytest
 from ..simulators.clarityq import DOCUMENT, ClarityQSimulator
 from ..simulators.clarityq_product import Failure
 
+pytestmark = pytest.mark.default_stack("needs no server")
+
 
 class Client:
     """Asks as a careful adapter would; holds every good answer against the vendor's document."""

@@ -5,7 +5,7 @@ import pytest
 from chatwidget.models import Widget
 
 from ..cast import make_agent, make_widget
-from ..server import Server
+from ..server import ONE_PROCESS, Server
 from ..visitor import Visitor
 from .asking import ask
 
@@ -60,6 +60,7 @@ async def test_it_fails_in_the_middle_and_can_be_asked_again(
         await visitor.call("POST", f"/messages/{answer['id']}/retry", expect=201)
 
 
+@ONE_PROCESS
 async def test_it_rewrites_itself_before_the_visitors_eyes(server: Server, widget: Widget) -> None:
     async with Visitor(server.url, widget.key) as visitor:
         conversation = await visitor.conversation()
@@ -71,6 +72,7 @@ async def test_it_rewrites_itself_before_the_visitors_eyes(server: Server, widge
     assert socket.gaps == 0
 
 
+@ONE_PROCESS
 async def test_it_streams_at_its_pace(server: Server) -> None:
     widget = make_widget(make_agent(options={"think_s": 0, "words_per_s": 30}))
     async with Visitor(server.url, widget.key) as visitor:

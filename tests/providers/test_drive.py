@@ -37,6 +37,8 @@ from ..simulators.faults import (
     Status,
 )
 
+pytestmark = pytest.mark.default_stack("needs no server")
+
 GET = Call(method="GET", path="/")
 
 

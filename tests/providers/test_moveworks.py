@@ -8,7 +8,7 @@ import pytest
 from chatwidget.models import Agent, Message, Widget
 
 from ..feedback.conftest import delivery_of, settled
-from ..server import Server
+from ..server import ONE_PROCESS, Server
 from ..simulators.faults import Drop, DropAfter, Fault, Html, RateLimited, Stall, Status
 from ..simulators.moveworks import MoveworksSimulator
 from ..simulators.moveworks_ledger import Failure, Reply, Vote
@@ -36,6 +36,7 @@ def asked(moveworks: MoveworksSimulator) -> list[str]:
 # --- a turn ---------------------------------------------------------------------------------------
 
 
+@ONE_PROCESS
 async def test_an_answer_streams_as_markdown_with_sources(
     server: Server, widget: Widget, moveworks: MoveworksSimulator
 ) -> None:
@@ -70,6 +71,7 @@ async def test_a_second_question_goes_to_the_same_conversation(
     assert asked(moveworks) == [QUESTION, "And tomorrow?"]
 
 
+@ONE_PROCESS
 async def test_a_snapshot_that_extends_the_last_is_appended(
     server: Server, widget: Widget, moveworks: MoveworksSimulator
 ) -> None:
@@ -80,6 +82,7 @@ async def test_a_snapshot_that_extends_the_last_is_appended(
     assert [frame["text"] for frame in frames] == ["It is", " open", " today."]
 
 
+@ONE_PROCESS
 async def test_a_snapshot_that_says_something_else_replaces(
     server: Server, widget: Widget, moveworks: MoveworksSimulator
 ) -> None:
@@ -91,6 +94,7 @@ async def test_a_snapshot_that_says_something_else_replaces(
     assert [frame["type"] for frame in frames] == ["delta", "message"]
 
 
+@ONE_PROCESS
 async def test_a_snapshot_that_was_overtaken_says_nothing(
     server: Server, widget: Widget, moveworks: MoveworksSimulator
 ) -> None:
@@ -114,6 +118,7 @@ async def changes(server: Server, widget: Widget) -> list[JSON]:
     ]
 
 
+@ONE_PROCESS
 async def test_half_a_link_is_not_shown(
     server: Server, widget: Widget, moveworks: MoveworksSimulator
 ) -> None:

@@ -9,6 +9,8 @@ from chatwidget.providers.moveworks_text import Sources, links, markdown, plain
 
 from ..simulators.moveworks_ledger import citation, content, reference
 
+pytestmark = pytest.mark.default_stack("needs no server")
+
 
 def shown(text: str, kind: str = "MARKDOWN_TEXT") -> str:
     return markdown({"content": content(text, kind)}, Sources())

@@ -6,6 +6,8 @@ import pytest
 
 from chatwidget.providers import moveworks_token
 
+pytestmark = pytest.mark.default_stack("needs no server")
+
 NAME = moveworks_token.kept_as("https://api.example.test", "/oauth/v1/token", "id", "secret")
 
 

@@ -9,6 +9,8 @@ from chatwidget.errors import UnknownProvider, Unsupported
 from chatwidget.providers import PROVIDERS, Provider, Setup, provider_class
 from chatwidget.providers.base import DEADLINES, Ask, Rating
 
+pytestmark = pytest.mark.default_stack("needs no server")
+
 EACH = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 RATING = Rating(question="?", answer="!", vote="up", answer_id="1")
 

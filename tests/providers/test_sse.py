@@ -8,6 +8,8 @@ from chatwidget.errors import Broken
 from chatwidget.providers.base import ServerEvent
 from chatwidget.providers.sse import MAX_EVENT_BYTES, EventReader
 
+pytestmark = pytest.mark.default_stack("needs no server")
+
 EXAMPLES: dict[str, tuple[bytes, list[tuple[str, str]]]] = {
     # HTML Living Standard, 9.2.6, in its order.
     "three lines are one event": (

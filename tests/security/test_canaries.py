@@ -173,6 +173,7 @@ def database_bytes() -> bytes:
     return subprocess.run(["cat", *files], capture_output=True, check=True).stdout
 
 
+@pytest.mark.default_stack("reads the file of SQLite")
 async def test_the_database_holds_no_secret_and_no_token(
     talkative: Server, planted: Planted
 ) -> None:
@@ -186,6 +187,7 @@ async def test_the_database_holds_no_secret_and_no_token(
     await visitor.http.aclose()
 
 
+@pytest.mark.default_stack("reads the file of SQLite")
 async def test_nothing_of_an_erased_visitor_stays_in_the_database_file(
     talkative: Server, planted: Planted
 ) -> None:

@@ -3,6 +3,7 @@
 import httpx
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import DataError
 from playwright.sync_api import Page, expect
 
 from chatwidget.admin.fields import OriginsField
@@ -102,7 +103,10 @@ def test_forty_hostile_origins_change_no_header(server: Server) -> None:
             widget.origins = OriginsField().clean(typed)  # as the admin's form takes it
         except ValidationError:
             widget.origins = [typed]  # as a careless script could store it
-        widget.save()
+        try:
+            widget.save()
+        except DataError:
+            continue  # PostgreSQL takes no NUL at all
         answer = panel(server, widget)
         assert set(answer.headers) == plain, typed
         allowed = framers(answer)[1:]
@@ -133,7 +137,10 @@ def assert_unframable(answer: httpx.Response) -> None:
         "/widget.js",
         "/healthz",
         "/readyz",
-        "/metrics",
+        pytest.param(
+            "/metrics",
+            marks=pytest.mark.default_stack("nginx does not pass it"),
+        ),
         "/nothing",
         "/admin/",
         "/admin/login/",

@@ -12,6 +12,8 @@ from chatwidget.checks import sqlite_settings
 
 from ..server import ROOT
 
+pytestmark = pytest.mark.default_stack("SQLite")
+
 
 def test_the_default_settings_pass() -> None:
     assert sqlite_settings() == []
