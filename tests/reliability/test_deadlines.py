@@ -68,12 +68,12 @@ async def time_to_fail(server: Server, at: Vendor) -> float:
 
 
 @pytest.mark.parametrize("which", ["connect_s", "idle_s", "total_s"])
-@sized("limit_s", gate=0.8, full=5.0)
+@sized("limit_s", gate=0.8, full=20.0)
 async def test_a_wait_ends_at_its_deadline(
     server: Server, report: Report, which: str, limit_s: float
 ) -> None:
     """C4: connecting, a silence and the whole end when they are set to, within a tenth."""
-    deadlines = dict.fromkeys(("connect_s", "idle_s", "total_s"), limit_s * 8) | {which: limit_s}
+    deadlines = dict.fromkeys(("connect_s", "idle_s", "total_s"), limit_s * 4) | {which: limit_s}
     with ExitStack() as stack:
         vendors = [stack.enter_context(vendor(one, **deadlines)) for one in CASES]
         for one in vendors:
@@ -91,7 +91,7 @@ async def test_a_wait_ends_at_its_deadline(
         for one in vendors:
             one.case.simulator.heal()
             one.case.release()
-    full = limit_s >= 5
+    full = limit_s >= 20
     report.tell("set to", limit_s)
     for one, seconds in zip(vendors, lasted, strict=True):
         report.tell(one.provider, round(seconds, 2))

@@ -152,6 +152,7 @@ async def test_a_restarted_database_ends_no_socket(
             since = time.monotonic()
             await until_served(server, key)
             back.append(time.monotonic() - since)
+            await asyncio.gather(*(enter(server, key) for _ in range(20)))  # and not just once
             for seen in await asyncio.gather(*watching):
                 assert (seen["status"], seen["text"]) == ("completed", whole)
             assert len(openai.sends) == 5
@@ -175,6 +176,11 @@ async def watched(server: Server, key: str) -> JSON:
             synced = await socket.sync(conversation)
             assert synced["messages"][-1] == seen
             return seen
+
+
+async def enter(server: Server, key: str) -> None:
+    async with Visitor(server.url, key):
+        pass
 
 
 async def until_served(server: Server, key: str) -> None:
