@@ -167,8 +167,9 @@ async def _reply(provider: Provider, call: Call, response: httpx.Response) -> Re
     async for chunk in _chunks(provider, response):
         body += chunk
         if len(body) > MAX_BODY_BYTES:
+            body.clear()  # or the error would keep it for as long as anybody keeps the error
             raise provider.broken(f"an answer of more than {MAX_BODY_BYTES} bytes")
-    reply = Reply(response.status_code, _decoded(bytes(body)))
+    reply = Reply(response.status_code, _decoded(body))
     if reply.status in call.accept:
         return reply
     if 200 <= reply.status < 300:
@@ -178,7 +179,7 @@ async def _reply(provider: Provider, call: Call, response: httpx.Response) -> Re
     raise provider.error(reply, _retry_after_s(response.headers))
 
 
-def _decoded(body: bytes) -> Any:
+def _decoded(body: bytes | bytearray) -> Any:
     try:
         data = json.loads(body) if body else None
         return _storable(data) if b"\\u" in body else data
