@@ -46,9 +46,13 @@ def is_of(item: pytest.Item, stack: str) -> bool:
     return marker is not None
 
 
+KEPT = {"widget": "test_main_job.py", "providers": "test_conformance.py"}
+"""What a browser shows and what an adapter makes of its vendor's words hardly depend on the stack:
+of their folders, the outgrown one runs this."""
+
+
 def is_spared(item: pytest.Item) -> bool:
-    """What a browser shows depends on the stack in the main job alone, if it does."""
-    return item.path.parent.name == "widget" and item.path.name != "test_main_job.py"
+    return KEPT.get(item.path.parent.name, item.path.name) != item.path.name
 
 
 @pytest.fixture(scope="session", autouse=True)
