@@ -114,10 +114,11 @@ async def answered(server: Server, key: str) -> JSON:
 
 @sized("cycles", gate=100, full=2_000)
 async def test_connections_are_few_and_given_back(
-    postgres: Postgres, key: str, report: Report, cycles: int
+    postgres: Postgres, openai: OpenAISimulator, key: str, report: Report, cycles: int
 ) -> None:
     """D3: tabs come and go while answers stream: at most the pool and two; none stays behind."""
     streams = cycles // 10 if cycles > 100 else 20
+    openai.rate = 1000 / streams
     with Server(**postgres.env) as server, Connections(postgres.env["DATABASE_URL"]) as connections:
         async with Visitor(server.url, key) as visitor:
             await visitor.messages(await visitor.conversation())
