@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
@@ -298,11 +299,11 @@ def resend(deliveries: QuerySet[Delivery]) -> int:
     for delivery in deliveries.select_related("agent", "feedback__message"):
         if delivery.state == State.PENDING and delivery.lease_token:
             continue
-        schedule(delivery.feedback, delivery.agent)
-        process.publish(
-            delivery.feedback.message.conversation.visitor_id,
-            *filter(None, [touch(delivery.feedback.message_id)]),
-        )
+        with transaction.atomic():
+            schedule(delivery.feedback, delivery.agent)
+            frame = touch(delivery.feedback.message_id)
+        visitor = delivery.feedback.message.conversation.visitor_id
+        process.publish(visitor, *filter(None, [frame]))
         count += 1
     process.wake(JOB)
     return count

@@ -74,6 +74,7 @@ def fail() -> None:
     raise ValueError("this write fails after it wrote")
 
 
+@pytest.mark.default_stack("how SQLite's one lock is waited for")
 def test_eight_writers_of_four_processes_do_2000_transactions_and_none_is_locked_out() -> None:
     writers = [
         subprocess.Popen(
@@ -89,6 +90,7 @@ def test_eight_writers_of_four_processes_do_2000_transactions_and_none_is_locked
     assert count() == WRITERS * TRANSACTIONS
 
 
+@pytest.mark.default_stack("how SQLite's one lock is waited for")
 def test_eight_threads_write_2000_transactions_and_none_is_locked_out() -> None:
     problems: list[OperationalError] = []
 
@@ -174,6 +176,7 @@ async def test_a_write_returns_after_its_commit(store: Store) -> None:
     assert await asyncio.to_thread(count) == 1  # from another connection
 
 
+@pytest.mark.default_stack("PostgreSQL's connections are lent by its pool")
 async def test_a_lost_connection_is_replaced_and_the_work_repeated(store: Store) -> None:
     connections: list[object] = []
 

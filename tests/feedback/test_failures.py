@@ -162,7 +162,8 @@ def test_a_row_that_two_have_read_is_claimed_by_one(raia: RaiaSimulator) -> None
     first, second = (delivery._claim(row, timezone.now()) for _ in range(2))
     assert first is not None
     assert second is None
-    delivery.settle(first, Rejected("so that it is not sent later"))
+    with transaction.atomic():
+        delivery.settle(first, Rejected("so that it is not sent later"))
 
 
 async def test_a_newer_vote_does_not_overtake_a_stalled_older_one(
