@@ -1,15 +1,27 @@
-"""A visitor's last word on an answer, and bringing it to the vendor."""
+"""A visitor's last word on an answer, bringing it to the vendor, and what operators make of it."""
 
+from typing import Any
+
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from chatwidget.models import Agent, Message
+from chatwidget.models import Agent, Message, Widget, copied_key
 
 
 class Vote(models.TextChoices):
     UP = "up", "Thumbs up"
     DOWN = "down", "Thumbs down"
+
+
+class Review(models.TextChoices):
+    NONE = "none", "Nothing to do"
+    OPEN = "open", "Open"
+    RESOLVED = "resolved", "Resolved"
+
+
+PAGE_LENGTH = 500
 
 
 class Feedback(models.Model):
@@ -22,21 +34,66 @@ class Feedback(models.Model):
     revision = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
+    # Whose answer it is on, and on which page it was asked for: copies of what never changes, so
+    # that lists of votes are filtered without looking at every conversation.
+    agent = copied_key(Agent)
+    widget = copied_key(Widget)
+    page = models.CharField(max_length=PAGE_LENGTH, blank=True, editable=False)
+    # What the operators make of it.
+    review = models.CharField(max_length=8, choices=Review, default=Review.NONE)
+    seen_at = models.DateTimeField(null=True, blank=True)
+    """When an operator first looked at it as it is now."""
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        db_index=False,
+        related_name="+",
+    )
+    note = models.TextField(max_length=2000, blank=True)
+    resolved_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name_plural = "feedback"
         indexes = [
             models.Index(fields=["-updated_at"], name="feedback_by_time"),
             models.Index(fields=["vote", "-updated_at"], name="feedback_by_vote"),
+            models.Index(fields=["review", "-updated_at"], name="feedback_by_review"),
+            models.Index(fields=["owner", "review", "-updated_at"], name="feedback_of_owner"),
         ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(vote__isnull=True) | Q(vote__in=Vote.values), name="feedback_vote"
             ),
+            models.CheckConstraint(condition=Q(review__in=Review.values), name="feedback_review"),
         ]
 
     def __str__(self) -> str:
         return f"Feedback on {str(self.message_id)[:8]}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Store it; a new one with its copies."""
+        if self._state.adding:
+            conversation, question = self.message.conversation, self.message.question
+            self.agent_id = conversation.agent_id
+            self.widget_id = conversation.visitor.widget_id
+            self.page = str(question.page.get("url") or "")[:PAGE_LENGTH] if question else ""
+        super().save(*args, **kwargs)
+
+    def reopen(self) -> None:
+        """Ask for a look at what the visitor has said anew; the owner and the note stay.
+
+        A thumbs up without a word, and a vote taken back, need nobody.
+        """
+        asks = self.vote == Vote.DOWN or bool(self.comment)
+        self.review = Review.OPEN if asks else Review.NONE
+        self.seen_at = self.resolved_at = None
+
+    @property
+    def state(self) -> str:
+        """How far the review is: `none`, `open`, `seen` or `resolved`."""
+        return "seen" if self.review == Review.OPEN and self.seen_at else self.review
 
 
 class State(models.TextChoices):

@@ -67,6 +67,7 @@ def store(message: Message, *, vote: str | None, comment: str, reasons: list[str
         feedback.vote, feedback.comment, feedback.reasons = vote, comment, reasons
         feedback.revision += 1
         feedback.updated_at = timezone.now()
+        feedback.reopen()
         feedback.save()
         feedback.message = message
         feedback.delivery = delivery.schedule(

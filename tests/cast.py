@@ -86,7 +86,10 @@ def make_feedback(
     if message is None:
         conversation = make_conversation([("visitor", "Are you open?"), ("agent", "Yes.")])
         message = conversation.messages.get(role=Role.AGENT)
-    feedback = Feedback.objects.create(message=message, vote=vote, **{"revision": 1} | fields)
+    feedback = Feedback(message=message, vote=vote, **{"revision": 1} | fields)
+    if "review" not in fields:
+        feedback.reopen()
+    feedback.save()
     if delivery:
         Delivery.objects.create(
             feedback=feedback,
