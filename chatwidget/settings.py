@@ -257,6 +257,8 @@ COLLECTED = (STATIC_ROOT / "staticfiles.json").exists()
 WHITENOISE_USE_FINDERS = not COLLECTED
 warnings.filterwarnings("ignore", "No directory at", UserWarning)  # whitenoise, before it is made
 WHITENOISE_AUTOREFRESH = DEBUG
+# The hash of `collectstatic`, and of what the panel loads by a name it was built with.
+WHITENOISE_IMMUTABLE_FILE_TEST = r"\.[0-9a-f]{12}\.\w+$"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
@@ -280,7 +282,8 @@ SESSION_COOKIE_SAMESITE = "Lax"
 
 LANGUAGE_CODE = "en"
 USE_TZ = True
-TIME_ZONE = "UTC"
+# In which operators read times, and in which days begin and end.
+TIME_ZONE = env.str("TIME_ZONE", "UTC")
 
 # --- Logs -----------------------------------------------------------------------------------------
 

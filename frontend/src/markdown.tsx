@@ -1,8 +1,9 @@
 // Markdown to Preact nodes. No HTML string exists at any point, so there is nothing to sanitise: a token becomes one of
-// the elements below or it becomes text. The lexer is behind this one module, so that it can be swapped.
-import { Lexer, type Token, type Tokens } from "marked";
+// the elements below or it becomes text.
+import type { Token, Tokens } from "marked";
 import type { ComponentChildren, VNode } from "preact";
 import { useMemo } from "preact/hooks";
+import { hasLexer, lex } from "./lexer";
 import { safeUrl, whereTo } from "./links";
 import { useText } from "./views/context";
 import { CopyButton } from "./views/copy";
@@ -185,7 +186,13 @@ function draw(token: Token, key: number, headings: Headings): ComponentChildren 
   }
 }
 
-const lex = (text: string, breaks: boolean) => new Lexer({ gfm: true, breaks }).lex(text);
+/** Text that cannot be read as Markdown (yet): its words, where its paragraphs will be. */
+const plain = (text: string) =>
+  text.split(/\n{2,}/).map((part, i) => (
+    <p key={`plain-${i}`} class="plain">
+      {part}
+    </p>
+  ));
 
 /** A link definition changes what was written before it, so a finished text that has one is read again as a whole. */
 const DEFINITION = /^ {0,3}\[[^\]]+\]:/m;
@@ -206,7 +213,9 @@ export class Growing {
     const text = source.replace(/\r\n?/g, "\n");
     // The agent rewrote what it had said.
     if (!text.startsWith(this.#closed) || (finished && DEFINITION.test(text))) this.#restart();
-    const tokens = lex(text.slice(this.#closed.length), this.breaks);
+    const rest = text.slice(this.#closed.length);
+    const tokens = lex(rest, this.breaks);
+    if (!tokens) return [...this.#nodes, ...plain(rest)];
     let last = tokens.length - 1;
     while (last > 0 && tokens[last]!.type === "space") last -= 1;
     for (const token of tokens.splice(0, Math.max(last, 0))) {
@@ -234,7 +243,7 @@ interface MarkdownProps {
 
 export function Markdown({ text, finished = true, breaks = false }: MarkdownProps) {
   const growing = useMemo(() => new Growing(breaks), [breaks]);
-  const nodes = useMemo(() => growing.draw(text, finished), [growing, text, finished]);
+  const nodes = useMemo(() => growing.draw(text, finished), [growing, text, finished, hasLexer()]);
   return (
     // What an agent writes may run the other way than the interface does.
     <div class="md" dir="auto">
@@ -256,5 +265,6 @@ export function plainText(text: string): string {
     if (tokens) return all(tokens);
     return decode("text" in token ? token.text : token.type === "checkbox" ? "" : token.raw);
   };
-  return all(lex(text, false)).trim();
+  const tokens = lex(text, false);
+  return tokens ? all(tokens).trim() : text;
 }

@@ -2,12 +2,16 @@
 import { render } from "preact";
 import { Chat } from "./chat";
 import { Host } from "./host";
+import { type LexerFile, loadLexer } from "./lexer";
 import type { Page } from "./messages";
 import type { Settings } from "./protocol";
 import { keep } from "./storage";
 import { texts } from "./text";
 import { applyLook } from "./theme";
 import { App } from "./views/app";
+
+/** The lexer's file, beside this one; the build knows its name. */
+declare const LEXER: string;
 
 /** If no frame is painted by then (the tab is hidden, say), draw all the same. */
 const UNPAINTED_MS = 100;
@@ -75,6 +79,12 @@ function start(settings: Settings): void {
   }
   draw();
   chat.start();
+  // Behind all that is needed to type. A browser may remember that an address failed, hence the number.
+  const load = (attempt: number): Promise<LexerFile> => {
+    const file = attempt ? `${LEXER}?${attempt}` : LEXER;
+    return import(file);
+  };
+  void loadLexer(load).then(draw);
 }
 
 start(JSON.parse(document.getElementById("settings")!.textContent!));

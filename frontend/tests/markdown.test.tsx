@@ -1,13 +1,15 @@
 // @vitest-environment happy-dom
 import fc from "fast-check";
 import { render } from "preact";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { forgetLexer, type LexerFile, loadLexer } from "../src/lexer";
 import { safeUrl } from "../src/links";
 import { Growing, Markdown, plainText } from "../src/markdown";
 import { CONSTRUCTS, HOSTILE } from "./corpus";
 
 const root = document.createElement("div");
 document.body.append(root);
+beforeAll(() => loadLexer(() => import("marked")));
 afterEach(() => render(null, root));
 
 function draw(text: string, finished = true): HTMLElement {
@@ -171,4 +173,49 @@ describe("a growing text", () => {
 
 test("a screen reader gets words, not marks", () => {
   expect(plainText("## Hi *you*\n\n- a\n- `b`\n\n[site](https://x.test)")).toBe("Hi you\n\na\nb\n\nsite");
+});
+
+describe("without its lexer", () => {
+  afterEach(() => {
+    vi.useRealTimers();
+    return loadLexer(() => import("marked"));
+  });
+
+  test("a text is shown as it was written, whole and in paragraphs, and read once the lexer is here", async () => {
+    forgetLexer();
+    expect(bare(draw("Some **bold**\nwords.\n\n- one", false))).toBe(
+      "<p>Some **bold**\nwords.</p><p>- one</p>",
+    );
+    expect(plainText("**b**")).toBe("**b**");
+    await loadLexer(() => import("marked"));
+    expect(bare(draw("Some **bold**\nwords.\n\n- one", false))).toBe(
+      "<p>Some <strong>bold</strong>\nwords.</p><ul><li>one</li></ul>",
+    );
+  });
+
+  test("it is asked for until it comes, each time as something new", async () => {
+    forgetLexer();
+    vi.useFakeTimers();
+    const load = vi.fn(async (attempt: number) => {
+      if (attempt < 3) throw new TypeError("Failed to fetch");
+      return import("marked");
+    });
+    const loaded = loadLexer(load);
+    await vi.advanceTimersByTimeAsync(10_000);
+    await loaded;
+    expect(load.mock.calls.map(([attempt]) => attempt)).toEqual([0, 1, 2, 3]);
+    expect(bare(draw("*a*"))).toBe("<p><em>a</em></p>");
+  });
+
+  test("one that cannot cope with a text leaves it as it was written", async () => {
+    forgetLexer();
+    class Broken {
+      lex() {
+        throw new Error("Infinite loop");
+      }
+    }
+    await loadLexer(async () => ({ Lexer: Broken }) as unknown as LexerFile);
+    expect(bare(draw("*a*"))).toBe("<p>*a*</p>");
+    forgetLexer();
+  });
 });

@@ -1,8 +1,9 @@
 // @vitest-environment happy-dom
 import { render } from "preact";
 import { act } from "preact/test-utils";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { Chat } from "../src/chat";
+import { loadLexer } from "../src/lexer";
 import type { Message, Settings } from "../src/protocol";
 import { keep } from "../src/storage";
 import { texts } from "../src/text";
@@ -15,6 +16,7 @@ let chat: Chat;
 let requests: { method: string; path: string; body: Record<string, unknown> }[];
 let refuse: boolean;
 
+beforeAll(() => loadLexer(() => import("marked")));
 beforeEach(() => {
   fakeSockets();
   localStorage.clear();
