@@ -10,6 +10,7 @@ messages. Else two could wait for each other, and PostgreSQL would fail one of t
 
 import uuid
 from collections.abc import Collection, Iterable
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,6 +34,17 @@ HISTORY = 60
 """Messages read for an agent that wants the conversation's past; it may use fewer."""
 
 
+NEEDED = (
+    *("conversation", "position", "role", "status", "text", "seq", "citations", "links"),
+    *("attachments", "error", "takes_vote", "question", "upstream", "request_id"),
+    *("created_at", "changed_at", "completed_at", "sent_at", "stop_requested"),
+    *(f"conversation__{name}" for name in ("title", "mode", "upstream", "agent", "visitor")),
+    *("conversation__visitor__upstream", "conversation__visitor__widget__feedback_enabled"),
+    "feedback__vote",
+)
+"""What of a message, and of what it is joined with, a turn needs."""
+
+
 class LeaseLostError(Exception):
     """Another process has the turn, or it is over, or erased: stop without a word."""
 
@@ -52,9 +64,14 @@ class Claimed:
     request: str
     """The id of the request that asked."""
     ask: Ask = field(repr=False)
-    shown: dict[str, Any] = field(repr=False)
+    message: Message = field(repr=False)
+    """The answer as it was then; of what it is joined with, only what showing it needs."""
     version: str
-    stop_requested: bool
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The message's JSON object as it was when the turn was claimed."""
+        return dict(MessageOut(self.message).data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +115,13 @@ def _settled(verdict: Verdict, agent: uuid.UUID | None) -> Verdict:
 
 def load(answer: uuid.UUID, token: uuid.UUID) -> Claimed | None:
     """Read what a claimed turn needs; None if it is no longer ours. Only reads."""
-    found = Message.objects.to_show().select_related("conversation__agent", "question")
-    message = found.filter(pk=answer, lease_token=token).first()
+    # Few columns, and the agent by itself: joining all of it would cost Django twice the time.
+    found = Message.objects.select_related("feedback", "conversation__visitor__widget")
+    message = found.only(*NEEDED).filter(pk=answer, lease_token=token).first()
     if message is None:
         return None
     conversation = message.conversation
+    conversation.agent = Agent.objects.get(pk=conversation.agent_id)
     return Claimed(
         answer=answer,
         conversation=conversation.pk,
@@ -113,15 +132,15 @@ def load(answer: uuid.UUID, token: uuid.UUID) -> Claimed | None:
         asked_at=message.created_at,
         request=message.request_id,
         ask=_ask(message),
-        shown=dict(MessageOut(message).data),
+        message=message,
         version=message.changed_at.isoformat(),
-        stop_requested=message.stop_requested,
     )
 
 
 def _ask(answer: Message) -> Ask:
-    conversation, question = answer.conversation, answer.question
-    assert question is not None, "an answer always has its question"
+    conversation = answer.conversation
+    assert answer.question_id is not None, "an answer always has its question"
+    question = Message.objects.only("text", "position").get(pk=answer.question_id)
     others: list[Any] = []
     if answer.position > 2:  # else there is only the question
         all_others = Message.objects.filter(conversation=conversation).exclude(pk=answer.pk)
@@ -196,26 +215,30 @@ def learn(claimed: Claimed, learned: Learned) -> None:
         conversation = _locked(claimed)
         conversation.upstream |= dict(learned.conversation)
         conversation.save(update_fields=["upstream"])
-    _expect(_mine(claimed).update(lease_until=_lease_end()))
+    fields: dict[str, Any] = {"lease_until": _lease_end()}
     if learned.answer:
-        message = Message.objects.get(pk=claimed.answer)
-        message.upstream |= dict(learned.answer)
-        message.save(update_fields=["upstream"])
+        held = Message.objects.filter(pk=claimed.answer).values_list("upstream", flat=True).first()
+        fields["upstream"] = (held or {}) | dict(learned.answer)
+    _expect(_mine(claimed).update(**fields))
 
 
-def save_text(claimed: Claimed, text: str, seq: int) -> bool:
-    """Store the text so far and renew the lease. Returns whether the turn is still ours."""
+def save_texts(states: Collection[tuple[Claimed, str, int]]) -> list[bool]:
+    """Store texts so far and renew their leases. Returns which turns are still ours."""
     now = timezone.now()
-    Conversation.objects.filter(pk=claimed.conversation).update(changed_at=now)
-    return bool(
-        _mine(claimed).update(
-            text=text,
-            seq=seq,
-            status=Status.STREAMING if seq else Status.PENDING,
-            lease_until=_lease_end(),
-            changed_at=now,
+    conversations = [claimed.conversation for claimed, _, _ in states]
+    Conversation.objects.filter(pk__in=conversations).update(changed_at=now)
+    return [
+        bool(
+            _mine(claimed).update(
+                text=text,
+                seq=seq,
+                status=Status.STREAMING if seq else Status.PENDING,
+                lease_until=_lease_end(),
+                changed_at=now,
+            )
         )
-    )
+        for claimed, text, seq in states
+    ]
 
 
 def stops_requested(answers: Iterable[uuid.UUID]) -> list[uuid.UUID]:
@@ -224,14 +247,9 @@ def stops_requested(answers: Iterable[uuid.UUID]) -> list[uuid.UUID]:
     return list(wanted.values_list("pk", flat=True))
 
 
-def save_texts(states: Iterable[tuple[Claimed, str, int]]) -> list[bool]:
-    """As `save_text`, for several turns in one transaction."""
-    return [save_text(*state) for state in states]
-
-
 def give_back(claimed: Claimed, text: str, seq: int) -> None:
     """Store the text so far and end the lease, so that another process takes the turn at once."""
-    save_text(claimed, text, seq)
+    save_texts([(claimed, text, seq)])
     _mine(claimed).update(lease_until=None)
 
 
@@ -286,40 +304,42 @@ def finish(claimed: Claimed, final: Final) -> tuple[MessageChanged, Conversation
     if final.status == Status.COMPLETED and conversation.mode == Mode.HUMAN:
         final = Final(status=Status.STOPPED, text="", seq=final.seq, citations=[])
     now = timezone.now()
-    answer_id = final.answer_id
-    if (
-        answer_id
-        and Message.objects.filter(conversation=conversation, upstream_id=answer_id).exists()
-    ):
-        answer_id = ""  # the vendor named the same answer twice; a vote goes to the first
+    message = copy(claimed.message)
+    message.status, message.text, message.seq = final.status, final.text, final.seq
+    message.citations, message.links = final.citations, final.links
+    message.error, message.takes_vote = final.error, final.rateable
+    message.completed_at = message.changed_at = now
     _expect(
         _mine(claimed).update(
-            status=final.status,
-            text=final.text,
-            seq=final.seq,
-            citations=final.citations,
-            links=final.links,
-            takes_vote=final.rateable,
-            error=final.error,
+            **{name: getattr(message, name) for name in ENDED},
             problem=final.problem[:500],
-            upstream_id=answer_id[:200],
-            completed_at=now,
-            changed_at=now,
+            upstream_id=_once(conversation, final.answer_id[:200]),
             lease_token=None,
             lease_until=None,
         )
     )
     if final.span:
         paces.note(claimed.agent.pk, final.span)
-    read = 1 if final.status == Status.COMPLETED else 0
     follows = provider_class(claimed.agent.provider).follows(claimed.agent.options)
-    follow_at = now + FOLLOW_SOON if follows else None
-    Conversation.objects.filter(pk=conversation.pk).update(
-        unread=F("unread") + read, updated_at=now, changed_at=now, sync_at=follow_at
-    )
-    conversation.refresh_from_db()
-    message = Message.objects.to_show().get(pk=claimed.answer)
+    conversation.sync_at = now + FOLLOW_SOON if follows else None
+    conversation.unread += final.status == Status.COMPLETED
+    conversation.updated_at = conversation.changed_at = now
+    conversation.save(update_fields=["unread", "updated_at", "changed_at", "sync_at"])
     return message_frame(message), conversation_frame(conversation)
+
+
+ENDED = (
+    *("status", "text", "seq", "citations", "links", "error", "takes_vote"),
+    *("completed_at", "changed_at"),
+)
+
+
+def _once(conversation: Conversation, answer_id: str) -> str:
+    """Return the vendor's id of an answer, or "" where an answer before has it, and the votes."""
+    if not answer_id or conversation.last_position <= 2:  # there is no other answer
+        return answer_id
+    named = Message.objects.filter(conversation=conversation, upstream_id=answer_id)
+    return "" if named.exists() else answer_id
 
 
 def add_replies(

@@ -94,6 +94,11 @@ class Learned:
     rateable: bool | None = None
     """Whether the vendor takes a vote on this answer; None: as its other answers."""
 
+    @property
+    def ids(self) -> bool:
+        """Whether there is something to store before the flow goes on; the rest is the answer's."""
+        return bool(self.visitor or self.conversation or self.answer)
+
 
 @dataclass(frozen=True, slots=True)
 class HumanHas:

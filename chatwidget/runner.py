@@ -91,7 +91,7 @@ class Running:
         self.lost = False
         self.sent = self.sending = False
         """The question goes out; nothing has come back yet by which its answer could be found."""
-        self.stopped = claimed.stop_requested
+        self.stopped = claimed.message.stop_requested
         self.work: asyncio.Task[None] | None = None
 
     @property
@@ -325,7 +325,7 @@ class Runner:
                 case Sending():
                     running.sent = running.sending = True
                     await self._store.write(claims.mark_sent, claimed)
-                case Learned():
+                case Learned() if event.ids:
                     await self._store.write(claims.learn, claimed, event)
                     running.sending &= not event.answer
                 case HumanHas(human):

@@ -100,8 +100,8 @@ class Remembered:
                 return [], [(self._claimed.answer, self._now())]
             case hub.messages_of:
                 return [(self._claimed.visitor, self._frame())]
-            case claims.save_text:
-                _, text, seq = args
+            case claims.save_texts:
+                ((_, text, seq),) = args[0]
                 if self._answer["status"] not in FINAL:
                     self._store(text=text, seq=seq, status="streaming" if seq else "pending")
                 return None
@@ -254,7 +254,7 @@ class World:
             self.start(self._save(self.turn.text, self.turn.seq, is_heard=n % 4 > 0))
 
     async def _save(self, text: str, seq: int, *, is_heard: bool) -> None:
-        await self.processes[0].store.write(claims.save_text, self.claimed, text, seq)
+        await self.processes[0].store.write(claims.save_texts, [(self.claimed, text, seq)])
         if is_heard:
             self.bell()
 
