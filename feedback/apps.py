@@ -4,18 +4,22 @@ from django.apps import AppConfig
 
 
 class FeedbackConfig(AppConfig):
-    """Votes, comments and their delivery upstream."""
+    """Votes, comments, their delivery upstream, and what they come to."""
 
     name = "feedback"
     verbose_name = "Feedback"
 
     def ready(self) -> None:
-        """Register the delivery job."""
+        """Register the jobs."""
         from django.conf import settings
+        from django.db.models.signals import pre_delete
 
         from chatwidget import jobs
+        from chatwidget.models import Conversation
 
-        from . import delivery
+        from . import delivery, tallies
 
         pace = min(1.0, settings.FEEDBACK_FIRST_RETRY_S)
         jobs.register(delivery.JOB, every_s=pace, run=delivery.drain)
+        jobs.register(tallies.JOB, every_s=tallies.EVERY_S, run=tallies.count)
+        pre_delete.connect(tallies.conversation_goes, sender=Conversation)

@@ -56,6 +56,7 @@ class Feedback(models.Model):
 
     class Meta:
         verbose_name_plural = "feedback"
+        permissions = [("export_feedback", "Can export feedback")]
         indexes = [
             models.Index(fields=["-updated_at"], name="feedback_by_time"),
             models.Index(fields=["vote", "-updated_at"], name="feedback_by_vote"),
@@ -154,3 +155,59 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"Delivery of feedback {self.feedback_id}"
+
+
+class Tally(models.Model):
+    """What one day was like for one agent on one widget, counted from what is stored.
+
+    Days are the service's (`TIME_ZONE`); an answer, and so its vote, belongs to the day on which
+    it was asked for. See `tallies.py`.
+    """
+
+    day = models.DateField()
+    # What is deleted has had all its conversations erased, and so is counted out.
+    agent = copied_key(Agent)
+    widget = copied_key(Widget)
+    conversations = models.PositiveIntegerField(default=0)
+    """Those that began that day."""
+    answers = models.PositiveIntegerField(default=0)
+    """Those of the agent that are over, whatever became of them."""
+    failed = models.PositiveIntegerField(default=0)
+    up = models.PositiveIntegerField(default=0)
+    down = models.PositiveIntegerField(default=0)
+    times = models.JSONField(default=dict)
+    """How many complete answers took how long: `{bucket: answers}`, see `statistics.py`."""
+
+    class Meta:
+        verbose_name = verbose_name_plural = "dashboard"
+        constraints = [
+            models.UniqueConstraint(fields=["day", "agent", "widget"], name="tally_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day}"
+
+
+class Recount(models.Model):
+    """A day whose tallies no longer hold. Rows are only added by those who change what was counted,
+    in the same transaction, so that they never wait for each other."""
+
+    day = models.DateField()
+
+    def __str__(self) -> str:
+        return f"{self.day}"
+
+
+class Census(models.Model):
+    """How far the tallies reach. One row."""
+
+    zone = models.CharField(max_length=64)
+    """The time zone of their days."""
+    day = models.DateField()
+    """The last one counted."""
+    version = models.PositiveIntegerField(default=0)
+    """Counted up with each change, so that of two who counted at once one is heard."""
+    counted_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"Until {self.day}"

@@ -14,7 +14,7 @@ from chatwidget.problems import Problem
 from chatwidget.serializers import FeedbackOut, NewFeedback
 from chatwidget.views import VisitorView, problems
 
-from . import delivery
+from . import delivery, tallies
 from .models import Feedback
 
 
@@ -70,6 +70,7 @@ def store(message: Message, *, vote: str | None, comment: str, reasons: list[str
         feedback.reopen()
         feedback.save()
         feedback.message = message
+        tallies.vote_changed(feedback)
         feedback.delivery = delivery.schedule(
             feedback, message.conversation.agent, vote_changed=vote_changed
         )
