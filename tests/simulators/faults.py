@@ -119,6 +119,16 @@ class Stall(Fault):
 
 
 @dataclass(frozen=True, slots=True)
+class Withhold(Fault):
+    """Do the work at once, and answer only after `Simulator.release()`."""
+
+    async def answer(self, exchange: Exchange) -> web.StreamResponse:
+        response = await exchange.proceed()
+        await exchange.released()
+        return response
+
+
+@dataclass(frozen=True, slots=True)
 class Raw(Fault):
     """Put these bytes on the wire, whatever they are, and close.
 
