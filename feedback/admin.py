@@ -1,94 +1,102 @@
-"""Votes: the list of visitors' last words, whether each reached its vendor, and sending again."""
+"""The review of votes: what visitors said, whether it reached the vendor, and who looks into it."""
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Substr
-from django.http import Http404, HttpRequest, HttpResponse
+from django.db.models import F, Q, QuerySet, Value
+from django.db.models.functions import Coalesce, Substr
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
-from django.urls import reverse
-from django.utils.html import format_html
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from chatwidget.admin.base import LongListAdmin, bounded_count, date_filter, recently
-from chatwidget.admin.conversations import as_uuid, shown
+from chatwidget.admin.base import LongListAdmin, ModelForm, bounded_count, recently
+from chatwidget.admin.conversations import as_uuid, reasons_in_words, shown
 from chatwidget.admin.text import shorten, visible
 from chatwidget.site import Card, CardLine, Menu
 from chatwidget.templatetags.operator_text import moment
 
 from . import delivery
-from .models import Delivery, Feedback, State, Vote
+from .filters import (
+    AgentFilter,
+    CommentFilter,
+    DateFilter,
+    DeliveryFilter,
+    OwnerFilter,
+    PageFilter,
+    ReasonFilter,
+    StateFilter,
+    TabFilter,
+    VoteFilter,
+    WidgetFilter,
+    operators,
+)
+from .models import Delivery, Feedback, Review, State, Vote
+
+FILTERS = "_changelist_filters"
+"""Where Django's links from a list to its rows keep the list's filters."""
 
 
-class VoteFilter(admin.SimpleListFilter):
-    """The visitor's last vote."""
+class ReviewForm(ModelForm[Feedback]):
+    """What an operator writes about a vote."""
 
-    title = "vote"
-    parameter_name = "vote"
+    revision = forms.IntegerField(widget=forms.HiddenInput)
+    """What the operator has seen: the visitor may have said something else meanwhile."""
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("down", "Thumbs down"), ("up", "Thumbs up"), ("none", "Taken back")]
+    class Meta:
+        model = Feedback
+        fields = ("owner", "note")
+        widgets = {"note": forms.Textarea(attrs={"rows": 4, "data-go": "note"})}
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        vote = self.value()
-        if vote in Vote.values:
-            return queryset.filter(vote=vote)
-        return queryset.filter(vote__isnull=True) if vote == "none" else queryset
-
-
-class CommentFilter(admin.SimpleListFilter):
-    """Whether the visitor wrote something."""
-
-    title = "comment"
-    parameter_name = "comment"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "With a comment"), ("no", "Without")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() == "yes":
-            return queryset.exclude(comment="")
-        return queryset.filter(comment="") if self.value() == "no" else queryset
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"label_suffix": ""} | kwargs)
+        owner = self.fields["owner"]
+        assert isinstance(owner, forms.ModelChoiceField)
+        owner.queryset, owner.empty_label = operators(), "Nobody yet"
+        self.initial["revision"] = self.instance.revision
 
 
-class DeliveryFilter(admin.SimpleListFilter):
-    """Whether the vendor knows."""
+class FiltersOnly(ChangeList):
+    """The list as its filters make it, without asking for any page of it."""
 
-    title = "delivery"
-    parameter_name = "delivery"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(State.choices)
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        state = self.value()
-        return queryset.filter(delivery__state=state) if state in State.values else queryset
+    def get_results(self, request: HttpRequest) -> None:
+        """Leave the rows alone."""
+        self.result_count, self.result_list = 0, []
 
 
 @admin.register(Feedback)
 class FeedbackAdmin(LongListAdmin[Feedback]):
-    """Every vote with its question and answer, newest first."""
+    """Every vote with its question and answer, newest first; what is open unless asked for more."""
 
     menu = Menu(order=20, icon="up", label="Feedback")
-    list_display = ("vote_", "words", "agent_", "widget_", "delivery_", "when")
+    list_display = ("vote_", "words", "agent_", "review_", "delivery_", "when")
     list_display_links = ("words",)
     list_filter = (
+        TabFilter,
+        StateFilter,
+        OwnerFilter,
         VoteFilter,
         CommentFilter,
+        ReasonFilter,
+        PageFilter,
+        AgentFilter,
+        WidgetFilter,
         DeliveryFilter,
-        ("message__conversation__agent", admin.RelatedFieldListFilter),
-        ("message__conversation__visitor__widget", admin.RelatedFieldListFilter),
-        ("updated_at", date_filter("date")),
+        DateFilter,
     )
     search_fields = ("comment",)  # shows the box; `get_search_results` searches
     search_help_text = "Words of the comment, the question or the answer; or the id of a message, "
     search_help_text += "a conversation or a visitor."
-    ordering = ("-updated_at",)
-    actions = ("send_again",)
+    ordering = ("-updated_at", "-pk")
+    actions = ("resolve", "take", "open_again", "send_again")
 
     # --- the list ---
 
@@ -96,15 +104,28 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
         return (
             super()
             .get_queryset(request)
-            .select_related(
-                "delivery", "message__conversation__agent", "message__conversation__visitor__widget"
-            )
+            .select_related("delivery", "message", "agent", "widget", "owner")
             .defer("message__text", "message__citations")  # answers can be long
             .annotate(
                 answer=Substr("message__text", 1, 400),
                 question=Substr(F("message__question__text"), 1, 400),
             )
         )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return FiltersOnly if getattr(request, "filters_only", False) else ChangeList
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        aside = {"show", "q", "p", "e"}
+        context = {
+            "narrowed": bool(request.GET.keys() - aside),
+            "everything": everything(request),
+            "any_votes": Feedback.objects.exists(),
+            "may_review": self.has_review_permission(request),
+        }
+        return super().changelist_view(request, context | (extra_context or {}))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Feedback], search_term: str
@@ -134,20 +155,31 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
         answer = shorten(getattr(feedback, "answer", "") or "(empty answer)", 140)
         comment = shorten(feedback.comment, 200)
         said = format_html('<bdi class="row-comment">{}</bdi>', visible(comment)) if comment else ""
+        reasons = reasons_in_words(feedback, feedback.widget)
         return format_html(
-            '<bdi class="row-title">{}</bdi><bdi class="row-preview">{}</bdi>{}',
+            '<bdi class="row-title {}">{}</bdi><bdi class="row-preview">{}</bdi>{}{}',
+            feedback.state,
             visible(question),
             visible(answer),
             said,
+            format_html_join(
+                "", '<bdi class="reason">{}</bdi>', ((visible(one),) for one in reasons)
+            ),
         )
 
     @admin.display(description="agent")
     def agent_(self, feedback: Feedback) -> SafeString:
-        return visible(feedback.message.conversation.agent.name)
+        page = visible(shorten(feedback.page.partition("://")[2], 60))
+        return format_html(
+            '{}<span class="cell-note">{}</span><bdi class="cell-note" dir="ltr">{}</bdi>',
+            visible(feedback.agent.name),
+            visible(feedback.widget.name),
+            page,
+        )
 
-    @admin.display(description="widget")
-    def widget_(self, feedback: Feedback) -> SafeString:
-        return visible(feedback.message.conversation.visitor.widget.name)
+    @admin.display(description="review")
+    def review_(self, feedback: Feedback) -> SafeString:
+        return review_in_words(feedback)
 
     @admin.display(description="delivery")
     def delivery_(self, feedback: Feedback) -> SafeString:
@@ -156,11 +188,20 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
     @admin.display(description="when")
     def when(self, feedback: Feedback) -> SafeString:
         link = format_html(
-            '<a class="row-link" href="{}">In the conversation</a>', message_url(feedback)
+            '<a class="row-link" data-go="conversation" href="{}">In the conversation</a>',
+            message_url(feedback),
         )
         return format_html("{}{}", moment(feedback.updated_at), link)
 
     # --- one vote ---
+
+    def get_urls(self) -> list[URLPattern]:
+        review = path(
+            "<path:object_id>/review/",
+            self.admin_site.admin_view(self.review_view),
+            name="feedback_feedback_review",
+        )
+        return [review, *super().get_urls()]
 
     def change_view(
         self,
@@ -169,28 +210,129 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
+        """Show the vote; whoever may review has seen it then."""
         feedback = self.get_object(request, unquote(object_id))
         if not self.has_view_permission(request, feedback):
             raise PermissionDenied
         if feedback is None:
             raise Http404
+        if self.has_review_permission(request) and request.method == "GET":
+            see(feedback)
+        return self.show_vote(request, feedback, ReviewForm(instance=feedback), extra_context)
+
+    def show_vote(
+        self,
+        request: HttpRequest,
+        feedback: Feedback,
+        form: ReviewForm,
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Return the page of one vote, with its neighbours in the list that it was opened from."""
         message, conversation = feedback.message, feedback.message.conversation
+        newer, older = self.neighbours(request, feedback)
         context = {
             **self.admin_site.each_context(request),
             "title": "A vote taken back" if feedback.vote is None else feedback.get_vote_display(),
             "opts": self.opts,
             "feedback": feedback,
             "delivery": getattr(feedback, "delivery", None),
-            "row": shown(message, conversation.visitor.widget),
+            "row": shown(message, feedback.widget),
             "question": message.question,
             "conversation": conversation,
+            "form": form,
             "message_url": message_url(feedback),
-            "list_url": reverse("admin:feedback_feedback_changelist"),
+            "list_url": list_url(request),
+            "review_url": self.vote_url(request, feedback.pk, "review"),
+            "newer_url": self.vote_url(request, newer),
+            "older_url": self.vote_url(request, older),
+            "can_review": self.has_review_permission(request),
             "can_send": self.has_send_permission(request),
         }
         return TemplateResponse(
             request, "admin/feedback/feedback/detail.html", context | (extra_context or {})
         )
+
+    def neighbours(self, request: HttpRequest, feedback: Feedback) -> tuple[int | None, int | None]:
+        """Return the votes before and after this one in the list with the filters it had."""
+        original = request.GET
+        request.GET = QueryDict(original.get(FILTERS, ""))
+        request.filters_only = True  # type: ignore[attr-defined]
+        try:
+            rows = self.get_changelist_instance(request).queryset.values_list("pk", flat=True)
+        except IncorrectLookupParameters:
+            return None, None
+        finally:
+            request.GET = original
+        when, pk = feedback.updated_at, feedback.pk
+        newer = rows.filter(updated_at__gte=when).filter(Q(updated_at__gt=when) | Q(pk__gt=pk))
+        older = rows.filter(updated_at__lte=when).filter(Q(updated_at__lt=when) | Q(pk__lt=pk))
+        return newer.order_by("updated_at", "pk").first(), older.first()
+
+    def vote_url(self, request: HttpRequest, pk: int | None, what: str = "change") -> str:
+        """Return the address of a vote's page that knows the list's filters; empty without one."""
+        if pk is None:
+            return ""
+        filters = QueryDict(mutable=True)
+        if kept := request.GET.get(FILTERS):
+            filters[FILTERS] = kept
+        query = f"?{filters.urlencode()}" if filters else ""
+        return reverse(f"admin:feedback_feedback_{what}", args=[pk]) + query
+
+    # --- reviewing ---
+
+    def has_review_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("feedback.change_feedback")
+
+    def review_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Store owner and note (POST), and resolve the vote or open it again if that was chosen."""
+        feedback = self.get_object(request, unquote(object_id))
+        if not self.has_review_permission(request):
+            raise PermissionDenied
+        if feedback is None:
+            raise Http404
+        here = self.vote_url(request, feedback.pk)
+        if request.method != "POST":
+            return HttpResponseRedirect(here)
+        form = ReviewForm(request.POST, instance=feedback)
+        if not form.is_valid():
+            return self.show_vote(request, feedback, form)
+        wanted = {"owner": feedback.owner, "note": feedback.note}
+        same = Feedback.objects.filter(pk=feedback.pk)
+        same.update(**wanted)
+        seen = same.filter(revision=form.cleaned_data["revision"])
+        if "resolve" in request.POST:
+            if not resolve(seen, request.user.pk):
+                messages.warning(
+                    request, "Not resolved: the visitor has said something else meanwhile."
+                )
+                return HttpResponseRedirect(here)
+            _newer, older = self.neighbours(request, feedback)
+            messages.success(
+                request,
+                format_html('Resolved. <a href="{}">Look at it again</a>', here),
+            )
+            return HttpResponseRedirect(self.vote_url(request, older) or list_url(request))
+        if "open_again" in request.POST:
+            open_again(seen)
+            messages.success(request, "Open again.")
+        else:
+            messages.success(request, "Saved.")
+        return HttpResponseRedirect(here)
+
+    @admin.action(description="Resolve", permissions=["review"])
+    def resolve(self, request: HttpRequest, queryset: QuerySet[Feedback]) -> None:
+        count = resolve(chosen(queryset), request.user.pk)
+        messages.success(request, f"{votes(count)} resolved.")
+
+    @admin.action(description="Make mine", permissions=["review"])
+    def take(self, request: HttpRequest, queryset: QuerySet[Feedback]) -> None:
+        count = chosen(queryset).update(owner=request.user.pk)
+        messages.success(request, f"{votes(count)} made yours.")
+
+    @admin.action(description="Open again", permissions=["review"])
+    def open_again(self, request: HttpRequest, queryset: QuerySet[Feedback]) -> None:
+        count = open_again(chosen(queryset))
+        messages.success(request, f"{votes(count)} open again.")
 
     # --- sending again ---
 
@@ -199,8 +341,8 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
 
     @admin.action(description="Send again", permissions=["send"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Feedback]) -> None:
-        chosen = Delivery.objects.filter(feedback__in=queryset.order_by().values("pk"))
-        sent = delivery.resend(chosen)
+        deliveries = Delivery.objects.filter(feedback__in=queryset.order_by().values("pk"))
+        sent = delivery.resend(deliveries)
         if not sent:
             messages.warning(request, "Nothing to send: the vendor has these votes already.")
         else:
@@ -212,20 +354,22 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
     def card(self, request: HttpRequest) -> Card:
         url = reverse("admin:feedback_feedback_changelist")
         recent = Feedback.objects.filter(updated_at__gte=recently())
+        queue = Feedback.objects.filter(review=Review.OPEN)
         newest = list(self.get_queryset(request).exclude(vote=None).order_by("-updated_at")[:5])
         failed = Delivery.objects.filter(state=State.FAILED)
         some_failed = failed.exists()
         down = bounded_count(recent.filter(vote=Vote.DOWN))
+        given = bounded_count(recent.exclude(vote=None))
         return Card(
             title="Feedback",
             url=url,
             icon="up",
-            figure=bounded_count(recent.exclude(vote=None)),
-            caption=f"votes in the last 7 days, {down} down",
+            figure=bounded_count(queue, 999),
+            caption=f"open to review. In the last 7 days {given} votes, {down} down",
             lines=[
                 CardLine(
                     text=shorten(one.comment or getattr(one, "question", "") or "", 90),
-                    note=one.message.conversation.agent.name,
+                    note=one.agent.name,
                     icon=one.vote or "up",
                     url=reverse("admin:feedback_feedback_change", args=[one.pk]),
                 )
@@ -235,8 +379,68 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
             alert=f"{bounded_count(failed, 99)} votes could not be delivered"
             if some_failed
             else "",
-            alert_url=f"{url}?delivery={State.FAILED}",
+            alert_url=f"{url}?show=all&delivery={State.FAILED}",
         )
+
+
+# --- what a review does ---------------------------------------------------------------------------
+
+
+def see(feedback: Feedback) -> None:
+    """Note that an operator has seen the vote as it is now."""
+    if feedback.state != "open":
+        return
+    feedback.seen_at = timezone.now()
+    same = Feedback.objects.filter(pk=feedback.pk, revision=feedback.revision, seen_at=None)
+    same.update(seen_at=feedback.seen_at)
+
+
+def resolve(rows: QuerySet[Feedback], operator: int | None) -> int:
+    """Resolve what is not; whoever does so owns what nobody owned. Returns how many it were."""
+    now = timezone.now()
+    return rows.exclude(review=Review.RESOLVED).update(
+        review=Review.RESOLVED,
+        resolved_at=now,
+        seen_at=Coalesce("seen_at", Value(now)),
+        owner=Coalesce("owner", Value(operator)),
+    )
+
+
+def open_again(rows: QuerySet[Feedback]) -> int:
+    """Put votes into the queue, also those that asked for nobody. Returns how many were not."""
+    return rows.exclude(review=Review.OPEN).update(review=Review.OPEN, resolved_at=None)
+
+
+def chosen(queryset: QuerySet[Feedback]) -> QuerySet[Feedback]:
+    """Return the same votes without the list's joins, to be updated."""
+    return Feedback.objects.filter(pk__in=queryset.order_by().values("pk"))
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def votes(count: int) -> str:
+    return "1 vote is" if count == 1 else f"{count} votes are"
+
+
+def review_in_words(feedback: Feedback) -> SafeString:
+    """Return how far the review is, whose it is, and the beginning of the note."""
+    return SafeString(render_to_string("admin/feedback/review.html", {"feedback": feedback}))
+
+
+def everything(request: HttpRequest) -> str:
+    """Return the query of the same list with the same filters, of all votes."""
+    query = request.GET.copy()
+    query["show"] = "all"
+    query.pop("p", None)
+    return f"?{query.urlencode()}"
+
+
+def list_url(request: HttpRequest) -> str:
+    """Return the address of the list that a vote was opened from."""
+    url = reverse("admin:feedback_feedback_changelist")
+    kept = QueryDict(request.GET.get(FILTERS, "")).urlencode()
+    return f"{url}?{kept}" if kept else url
 
 
 def vote_icon(vote: str | None) -> SafeString:

@@ -296,16 +296,21 @@ def as_uuid(text: str) -> UUID | None:
 def shown(message: Message, widget: Widget) -> Shown:
     """Return the message with its vote's reasons in words and its sources checked."""
     feedback = getattr(message, "feedback", None)
-    labels = {
-        reason["key"]: reason["label"] for reason in [*widget.reasons_up, *widget.reasons_down]
-    }
-    keys: Iterable[Any] = feedback.reasons if feedback else []
     return Shown(
         message,
         feedback,
-        [labels.get(str(key), str(key)) for key in keys],
+        reasons_in_words(feedback, widget) if feedback else [],
         [source for entry in message.citations if (source := as_source(entry))],
     )
+
+
+def reasons_in_words(feedback: Any, widget: Widget) -> list[str]:
+    """Return the reasons of a vote as its widget words them; keys that it no longer has, as is."""
+    labels = {
+        reason["key"]: reason["label"] for reason in [*widget.reasons_up, *widget.reasons_down]
+    }
+    keys: Iterable[Any] = feedback.reasons
+    return [labels.get(str(key), str(key)) for key in keys]
 
 
 def as_source(entry: object) -> Source | None:
