@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Substr
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -24,7 +25,7 @@ from chatwidget.admin.text import shorten, visible
 from chatwidget.site import Card, CardLine, Menu
 from chatwidget.templatetags.operator_text import moment
 
-from . import delivery
+from . import delivery, export
 from .filters import (
     AgentFilter,
     CommentFilter,
@@ -124,6 +125,7 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
             "everything": everything(request),
             "any_votes": Feedback.objects.exists(),
             "may_review": self.has_review_permission(request),
+            "may_export": self.has_export_permission(request),
         }
         return super().changelist_view(request, context | (extra_context or {}))
 
@@ -169,12 +171,13 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
 
     @admin.display(description="agent")
     def agent_(self, feedback: Feedback) -> SafeString:
-        page = visible(shorten(feedback.page.partition("://")[2], 60))
+        page = feedback.page.partition("://")[2]
+        path = page[page.find("/") :]
         return format_html(
             '{}<span class="cell-note">{}</span><bdi class="cell-note" dir="ltr">{}</bdi>',
             visible(feedback.agent.name),
             visible(feedback.widget.name),
-            page,
+            visible(shorten(path, 60)),
         )
 
     @admin.display(description="review")
@@ -201,7 +204,31 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
             self.admin_site.admin_view(self.review_view),
             name="feedback_feedback_review",
         )
-        return [review, *super().get_urls()]
+        export_url = path(
+            "export.<str:kind>",
+            self.admin_site.admin_view(self.export),
+            name="feedback_feedback_export",
+        )
+        return [review, export_url, *super().get_urls()]
+
+    # --- exporting ---
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        permissions = ("feedback.view_feedback", "feedback.export_feedback")
+        return request.user.has_perms(permissions)
+
+    def export(self, request: HttpRequest, kind: str) -> HttpResponseBase:
+        """Return what the list holds with the same filters and search, as a file."""
+        if not self.has_export_permission(request):
+            raise PermissionDenied
+        if kind not in export.FORMATS:
+            raise Http404
+        request.filters_only = True  # type: ignore[attr-defined]
+        try:
+            votes = self.get_changelist_instance(request).queryset
+        except IncorrectLookupParameters as error:
+            raise Http404 from error
+        return export.response(request, votes, kind)
 
     def change_view(
         self,
