@@ -4,11 +4,15 @@ Twisted collects a whole body, on disk if need be, before any of our code runs: 
 anybody could fill the disk. What is kept is one byte more than the largest body that some view
 takes, so that whoever reads it sees that it is too large and says so.
 
-Towards a browser daphne writes whatever it is given into memory. Here sending waits while the
-browser does not read, as ASGI means it and other servers do; who sends may then count what waits.
+Towards a browser daphne writes whatever it is given into memory. Here sending on a socket waits
+while the browser does not read, as ASGI means it and other servers do; who sends may then count
+what waits. So does sending a response that says of itself, as proxies understand it, that it is
+not to be buffered: it is long, and each of its parts is made when the one before is gone. Others
+are finished as soon as they are written, or slow readers would hold the few threads there are.
 """
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 from daphne.http_protocol import WebRequest
@@ -21,16 +25,44 @@ CLOSE_S = 3.0
 
 
 class BoundedServer(Server):  # type: ignore[misc]  # daphne is not typed
-    """Daphne's server, whose sockets are sent to only when there is room."""
+    """Daphne's server, which sends only when there is room."""
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
-        """Carry out what the application sent. Waits before text only: a close goes ahead."""
-        if message["type"] == "websocket.send":
+        """Carry out what the application sent. A socket's close goes ahead of what waits."""
+        if message["type"] in ("websocket.send", "http.response.body"):
             await protocol.room()
         await super().handle_reply(protocol, message)
 
 
-class BoundedRequest(WebRequest):  # type: ignore[misc]
+class Paced:
+    """What is written to a browser no faster than it reads; to Twisted, a producer.
+
+    Method names are Twisted's.
+    """
+
+    _room: asyncio.Future[None] | None = None
+    """Pending while the browser does not read fast enough."""
+
+    def pauseProducing(self) -> None:  # noqa: N802
+        """So much waits to be written that no more should come."""
+        if self._room is None:
+            self._room = asyncio.get_running_loop().create_future()
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        """All has been written."""
+        if self._room is not None:
+            self._room.set_result(None)
+            self._room = None
+
+    stopProducing = resumeProducing  # noqa: N815  (gone, so nothing holds up the sender either)
+
+    async def room(self) -> None:
+        """Return when the browser has taken what was sent, or is gone."""
+        while self._room is not None:
+            await asyncio.shield(self._room)
+
+
+class BoundedRequest(Paced, WebRequest):  # type: ignore[misc]
     """One request. Method names are Twisted's."""
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
@@ -50,13 +82,29 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]
             self.requestHeaders.addRawHeader(b"content-type", kind)
         return super().process()
 
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        """Carry out what the application sent, and be told how writing goes where that counts."""
+        if self.channel is not None and not self.finished:
+            if (b"x-accel-buffering", b"no") in lowered(message.get("headers", ())):
+                self.registerProducer(self, True)
+            elif self.producer and not message.get("more_body"):
+                self.unregisterProducer()
+        super().handle_reply(message)
 
-class BoundedSocket(WebSocketProtocol):  # type: ignore[misc]
-    """One socket. To Twisted it is a producer, which is told when to pause. Names are theirs."""
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802
+        """Let whoever waits to send go on, and see that nobody is there."""
+        self.stopProducing()
+        super().connectionLost(reason)
+
+
+def lowered(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower(), value) for name, value in headers]
+
+
+class BoundedSocket(Paced, WebSocketProtocol):  # type: ignore[misc]
+    """One socket. Names are Twisted's and autobahn's."""
 
     maxMessagePayloadSize: int  # noqa: N815
-    _room: asyncio.Future[None] | None = None
-    """Pending while the browser does not read fast enough."""
 
     def onOpen(self) -> None:  # noqa: N802
         """Ask the connection to tell how writing goes; until now it told HTTP."""
@@ -64,24 +112,6 @@ class BoundedSocket(WebSocketProtocol):  # type: ignore[misc]
         self.closeHandshakeTimeout = CLOSE_S
         self.unregisterProducer()
         self.registerProducer(self, True)
-
-    def pauseProducing(self) -> None:  # noqa: N802
-        """So much waits to be written that no more should come."""
-        if self._room is None:
-            self._room = asyncio.get_running_loop().create_future()
-
-    def resumeProducing(self) -> None:  # noqa: N802
-        """All has been written."""
-        if self._room is not None:
-            self._room.set_result(None)
-            self._room = None
-
-    stopProducing = resumeProducing  # noqa: N815  (gone, so nothing holds up the sender either)
-
-    async def room(self) -> None:
-        """Return when the browser has taken what was sent, or is gone."""
-        while self._room is not None:
-            await asyncio.shield(self._room)
 
     def sendMessage(self, *args: Any, **kwargs: Any) -> None:  # noqa: N802
         """Send, however long the answer is: autobahn would hold it to the bound for visitors."""

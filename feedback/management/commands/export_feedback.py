@@ -1,0 +1,62 @@
+"""`manage.py export_feedback`: votes as a file, from a script."""
+
+from datetime import datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+from django.utils.dateparse import parse_date
+
+from feedback.export import FORMATS
+from feedback.models import Feedback, Vote
+
+
+class Command(BaseCommand):
+    """Write every vote, newest first, or those that the options leave."""
+
+    help = "Export rated answers as JSONL or CSV."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--format", choices=FORMATS, default="jsonl")
+        parser.add_argument("--output", type=Path, metavar="FILE", help="Not to standard output.")
+        parser.add_argument("--vote", choices=Vote.values)
+        parser.add_argument("--agent", metavar="ID")
+        parser.add_argument("--widget", metavar="KEY")
+        parser.add_argument("--from", metavar="DATE", dest="first", help="As 2024-03-01.")
+        parser.add_argument("--until", metavar="DATE", dest="last", help="Included.")
+
+    def handle(self, *args: Any, **given: Any) -> None:
+        """Write the file. Raises CommandError for options that mean nothing."""
+        votes = Feedback.objects.order_by("-updated_at", "-pk")
+        try:
+            chosen = {"vote": given["vote"], "widget": given["widget"]}
+            chosen["agent"] = UUID(given["agent"]) if given["agent"] else None
+        except ValueError as error:
+            raise CommandError("--agent is an agent's id") from error
+        votes = votes.filter(**{name: value for name, value in chosen.items() if value})
+        if first := self._midnight("--from", given["first"]):
+            votes = votes.filter(updated_at__gte=first)
+        if last := self._midnight("--until", given["last"], days=1):
+            votes = votes.filter(updated_at__lt=last)
+        parts, _content_type = FORMATS[given["format"]]
+        if given["output"] is None:
+            for part in parts(votes):
+                self.stdout.write(part, ending="")
+            return
+        with given["output"].open("w", encoding="utf-8", newline="") as file:
+            for part in parts(votes):
+                file.write(part)
+
+    def _midnight(self, option: str, given: str | None, *, days: int = 0) -> datetime | None:
+        """Return the moment at which a day begins in the service's time zone."""
+        try:
+            day = parse_date(given) if given else None
+        except ValueError:
+            day = None
+        if given and day is None:
+            raise CommandError(f"{option} is a day, as 2024-03-01")
+        if day is None:
+            return None
+        return timezone.make_aware(datetime.combine(day + timedelta(days=days), time()))
