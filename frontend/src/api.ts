@@ -50,7 +50,11 @@ export async function call<T>(
   if (token) headers.Authorization = `Bearer ${token}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const init: RequestInit = { method, headers, credentials: "omit", signal: abort.signal };
-  if (body !== undefined) init.body = JSON.stringify(body);
+  if (body !== undefined) {
+    init.body = JSON.stringify(body);
+    // What the visitor said goes out also if they leave at once.
+    init.keepalive = true;
+  }
   try {
     const response = await fetch(`${base}api/v1/${path}`, init);
     if (!response.ok) throw await toError(response);

@@ -2,21 +2,14 @@
 import { ApiError } from "./api";
 import { backoff } from "./backoff";
 import type { Page } from "./messages";
-import type {
-  Conversation,
-  Feedback,
-  Message,
-  Results,
-  ServerFrame,
-  SessionAnswer,
-  Settings,
-} from "./protocol";
+import type { Conversation, Message, Results, ServerFrame, SessionAnswer, Settings } from "./protocol";
 import { Session } from "./session";
 import { Socket } from "./socket";
 import { type Action, coming, initial, type Outgoing, type PendingVote, reduce, type State } from "./state";
 import type { Kept } from "./storage";
 import { wordsFor } from "./text";
 import { uuid } from "./uuid";
+import { Votes, type Word } from "./votes";
 
 /** As many attempts without a `ready` in a row, and we read by polling until one succeeds. */
 const POLL_AFTER = 3;
@@ -39,6 +32,7 @@ export class Chat {
   readonly #session: Session;
   readonly #socket: Socket;
   readonly #kept: Kept;
+  readonly #votes: Votes;
   readonly #page: () => Page;
   readonly #listeners = new Set<() => void>();
   #seen = false;
@@ -48,8 +42,6 @@ export class Chat {
   #sending = false;
   #sendFailures = 0;
   #resend: ReturnType<typeof setTimeout> | undefined;
-  /** Messages whose vote is being saved. */
-  readonly #saving = new Set<string>();
 
   constructor({ base, settings, locale, kept, page }: ChatOptions) {
     this.#kept = kept;
@@ -59,11 +51,9 @@ export class Chat {
       paused: settings.paused,
       online: navigator.onLine,
       conversation: kept.get<string>("conversation"),
-      outbox: (kept.get<Outgoing[]>("outbox") ?? []).map((item) => ({
-        ...item,
-        state: "waiting",
-        retryAt: 0,
-      })),
+      outbox: Object.values(kept.all<Outgoing>("outbox"))
+        .sort((a, b) => a.createdAt - b.createdAt)
+        .map((item) => (item.state === "refused" ? item : { ...item, state: "waiting", retryAt: 0 })),
     };
     this.#session = new Session(base, settings.key, kept, { page, locale }, (answer) =>
       this.#started(answer),
@@ -78,6 +68,22 @@ export class Chat {
       down: (failures) => this.#down(failures),
       refused: () => this.#session.renew(),
     });
+    this.#votes = new Votes({
+      kept,
+      pending: () => this.state.votes,
+      dispatch: (action) => this.dispatch(action),
+      put: (id, word) => this.#session.call("PUT", `messages/${id}/feedback`, word),
+    });
+    kept.onChange((name) => {
+      const id = /^outbox:(.+)/.exec(name)?.[1];
+      // Another tab has sent it, or the visitor threw it away there.
+      if (id && kept.get(name) === null) this.dispatch({ type: "unqueued", id });
+    });
+  }
+
+  /** Whether what waits here outlives the page. */
+  get lasting(): boolean {
+    return this.#kept.lasting;
   }
 
   /** Calls `listener` after every change; returns its undo. */
@@ -97,6 +103,7 @@ export class Chat {
         if (!reason) this.dispatch({ type: "outgoing", id, change: { retryAt: 0 } });
       }
       void this.#flush();
+      this.#votes.flush();
     };
     addEventListener("online", back);
     addEventListener("offline", back);
@@ -105,6 +112,7 @@ export class Chat {
       this.#markRead();
     });
     if (this.#session.known) {
+      this.dispatch({ type: "set", change: { votes: this.#kept.all<PendingVote>("vote") } });
       if (this.state.conversation) this.dispatch({ type: "set", change: { loading: true } });
       void this.connect();
     } else if (this.state.conversation) this.dispatch({ type: "opened", conversation: null });
@@ -141,7 +149,7 @@ export class Chat {
     if (after.gap && !before.gap && after.conversation) {
       this.#socket.send({ type: "sync", conversation: after.conversation });
     }
-    if (after.outbox !== before.outbox) this.#kept.set("outbox", after.outbox.length ? after.outbox : null);
+    if (after.outbox !== before.outbox) this.#keepOutbox(before.outbox, after.outbox);
     if (after.conversation !== before.conversation) this.#kept.set("conversation", after.conversation);
     // An answer ended: what waited for it may go.
     if (coming(before) && !coming(after)) void this.#flush();
@@ -191,10 +199,9 @@ export class Chat {
     });
   }
 
-  /** Saves the visitor's word on an answer. Shown at once; taken back, visibly, if the service refuses. */
-  vote(id: string, pending: PendingVote): void {
-    this.dispatch({ type: "vote", id, pending });
-    if (!this.#saving.has(id)) void this.#saveVote(id);
+  /** The visitor's word on an answer. Shown at once; taken back, visibly, if the service refuses it. */
+  vote(id: string, word: Word): void {
+    this.#votes.cast(id, word);
   }
 
   newConversation(): void {
@@ -241,6 +248,13 @@ export class Chat {
 
   // ---- questions on their way out
 
+  #keepOutbox(before: readonly Outgoing[], after: readonly Outgoing[]): void {
+    for (const { id } of before) {
+      if (!after.some((item) => item.id === id)) this.#kept.set(`outbox:${id}`, null);
+    }
+    for (const item of after) if (!before.includes(item)) this.#kept.set(`outbox:${item.id}`, item);
+  }
+
   /** Sends what waits in the outbox, in order, one at a time. */
   async #flush(): Promise<void> {
     clearTimeout(this.#resend);
@@ -254,7 +268,11 @@ export class Chat {
     }
     this.#sending = true;
     try {
-      await this.#post(next);
+      // A tab that has the same question waits, and then finds it gone.
+      await this.#kept.alone("send", async () => {
+        if (this.#kept.get(`outbox:${next.id}`)) await this.#post(next);
+        else this.dispatch({ type: "unqueued", id: next.id });
+      });
       this.#sendFailures = 0;
     } catch (error) {
       this.#postFailed(next, error);
@@ -318,51 +336,6 @@ export class Chat {
     this.dispatch({ type: "outgoing", id: item.id, change });
   }
 
-  // ---- votes on their way out
-
-  /** One request at a time per message; if the visitor changed their mind meanwhile, one more. */
-  async #saveVote(id: string): Promise<void> {
-    this.#saving.add(id);
-    let wish = this.state.votes[id];
-    try {
-      while (wish) {
-        const { vote, comment, reasons } = wish;
-        const path = `messages/${id}/feedback`;
-        const saved = await this.#patiently(() =>
-          this.#session.call<Feedback>("PUT", path, { vote, comment, reasons }),
-        );
-        this.dispatch({ type: "voted", id, feedback: saved });
-        const latest: PendingVote | undefined = this.state.votes[id];
-        if (latest === wish) this.dispatch({ type: "vote", id, pending: null });
-        wish = latest === wish ? undefined : latest;
-      }
-    } catch {
-      const kept = this.state.messages.find((message) => message.id === id)?.feedback;
-      const pending = {
-        vote: kept?.vote ?? null,
-        comment: kept?.comment ?? "",
-        reasons: kept?.reasons ?? [],
-      };
-      this.dispatch({ type: "vote", id, pending: { ...pending, failed: true } });
-    } finally {
-      this.#saving.delete(id);
-    }
-  }
-
-  /** Tries a call that may be repeated a few times before giving up. */
-  async #patiently<T>(call: () => Promise<T>): Promise<T> {
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        return await call();
-      } catch (error) {
-        const passing = error instanceof ApiError && (error.passing || error.limited);
-        if (!passing || attempt >= 3) throw error;
-        const wait = error.retryAfter ? error.retryAfter * 1000 : 300 + backoff(attempt);
-        await new Promise((done) => setTimeout(done, Math.min(wait, 10_000)));
-      }
-    }
-  }
-
   // ---- what the service says
 
   #started({ conversations, widget }: SessionAnswer): void {
@@ -370,6 +343,7 @@ export class Chat {
     this.#socket.start();
     if (this.state.link === "idle") this.dispatch({ type: "set", change: { link: "connecting" } });
     void this.#flush();
+    this.#votes.flush();
   }
 
   #heard(frame: ServerFrame): void {
@@ -384,6 +358,7 @@ export class Chat {
     const open = this.state.conversation;
     if (open && open !== frame.conversation) this.#socket.send({ type: "sync", conversation: open });
     void this.#flush();
+    this.#votes.flush();
   }
 
   #down(failures: number): void {

@@ -43,9 +43,14 @@ export class Session {
 
   async #start(): Promise<SessionAnswer> {
     const path = `widgets/${encodeURIComponent(this.widget)}/sessions`;
-    const body = { token: this.token ?? undefined, locale: this.context.locale, page: this.context.page() };
-    const answer = await call<SessionAnswer>(this.base, "POST", path, null, body);
-    this.kept.set("token", answer.token);
+    const enter = async () => {
+      const body = { token: this.token ?? undefined, locale: this.context.locale, page: this.context.page() };
+      const entered = await call<SessionAnswer>(this.base, "POST", path, null, body);
+      this.kept.set("token", entered.token);
+      return entered;
+    };
+    // Two tabs of somebody new are one visitor: the second one comes with what the first one got.
+    const answer = await (this.known ? enter() : this.kept.alone("enter", enter));
     this.#started = true;
     this.onStart(answer);
     return answer;

@@ -22,12 +22,17 @@ export interface Outgoing {
   retryAt?: number;
 }
 
-/** A vote that is on its way, or was refused. Shown instead of the message's own feedback. */
+/** A vote that is on its way, shown instead of the message's own feedback; or one that was refused, and is not. */
 export interface PendingVote {
   vote: Vote;
   comment: string;
   reasons: string[];
-  failed?: boolean;
+  /** When it was given, in milliseconds: of two tabs' words the newer one counts. */
+  at: number;
+  /** It could not be sent yet, and will be. */
+  waits?: boolean;
+  /** The code of the service's refusal. */
+  failed?: string;
 }
 
 export type Link = "idle" | "connecting" | "live" | "polling";
@@ -82,7 +87,10 @@ export type Action =
   | { type: "voted"; id: string; feedback: Feedback | null }
   | { type: "stopping"; id: string }
   | { type: "read"; conversation: string }
-  | { type: "set"; change: Partial<Pick<State, "link" | "online" | "paused" | "notice" | "loading">> };
+  | {
+      type: "set";
+      change: Partial<Pick<State, "link" | "online" | "paused" | "notice" | "loading" | "votes">>;
+    };
 
 export const isFinal = (message: Message) => message.status !== "pending" && message.status !== "streaming";
 

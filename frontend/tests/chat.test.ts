@@ -136,6 +136,34 @@ describe("a question that got no answer", () => {
     expect(again.state.outbox).toEqual([]);
   });
 
+  test("is not lost by what another tab keeps", async () => {
+    answers.messages = () => "no network";
+    chat.send("Hi");
+    const other = make();
+    other.send("There");
+    await settle();
+    expect(Object.values(keep("pk_test").all<{ text: string }>("outbox")).map(({ text }) => text)).toEqual([
+      "Hi",
+      "There",
+    ]);
+  });
+
+  test("is sent by one of two tabs", async () => {
+    answers.messages = () => "no network";
+    chat.send("Hi");
+    await settle();
+    const other = make();
+    expect(other.state.outbox).toHaveLength(1);
+    const stored: unknown[] = [];
+    answers.messages = (call) => {
+      stored.push(call.body.id);
+      return accepted(call);
+    };
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(stored).toHaveLength(1);
+    expect([...chat.state.outbox, ...other.state.outbox]).toEqual([]);
+  });
+
   test("waits as long as a limit says", async () => {
     let limited = true;
     answers.messages = (call) =>
@@ -302,7 +330,7 @@ describe("a vote", () => {
 
   test("is shown at once, and is the message's own once saved", async () => {
     chat.vote("a1", up);
-    expect(chat.state.votes.a1).toEqual(up);
+    expect(chat.state.votes.a1).toMatchObject(up);
     await settle();
     expect(chat.state.votes.a1).toBe(undefined);
     expect(feedback()).toMatchObject({ vote: "up", delivery: "pending" });
@@ -322,7 +350,67 @@ describe("a vote", () => {
     answers.feedback = () => ({ status: 409, body: { code: "feedback_not_allowed" } });
     chat.vote("a1", up);
     await settle();
-    expect(chat.state.votes.a1).toMatchObject({ vote: null, failed: true });
+    expect(chat.state.votes.a1).toMatchObject({ failed: "feedback_not_allowed" });
+    expect(keep("pk_test").all("vote")).toEqual({});
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(of("PUT", "/feedback")).toHaveLength(1);
+  });
+
+  test("that is refused while the visitor changes their mind does not take that along", async () => {
+    const saved = answers.feedback!;
+    answers.feedback = (call) =>
+      call.body.vote === "up" ? { status: 422, body: { code: "invalid" } } : saved(call);
+    chat.vote("a1", up);
+    chat.vote("a1", down);
+    await settle();
+    expect(feedback()).toMatchObject({ vote: "down" });
+    expect(chat.state.votes.a1).toBe(undefined);
+  });
+
+  test("survives a reload without a network, as the last word, and is sent then", async () => {
+    answers.feedback = () => "no network";
+    chat.vote("a1", up);
+    chat.vote("a1", { ...down, comment: "No" });
+    await settle();
+    expect(chat.state.votes.a1).toMatchObject({ vote: "down", waits: true });
+    vi.clearAllTimers();
+    calls = [];
+    answers.feedback = ({ body }) => ({ status: 200, body });
+    const again = make();
+    expect(again.state.votes.a1).toMatchObject({ vote: "down" });
+    await settle();
+    expect(of("PUT", "/feedback").map(({ body }) => body)).toEqual([{ ...down, comment: "No" }]);
+    expect(again.state.votes).toEqual({});
+    expect(keep("pk_test").all("vote")).toEqual({});
+  });
+
+  test("waits while the widget is paused, and as long as a limit says", async () => {
+    const saved = answers.feedback!;
+    const refusals = [
+      { status: 403, body: { code: "widget_paused" } },
+      { status: 429, body: { code: "rate_limited", retry_after: 90 } },
+    ];
+    answers.feedback = (call) => refusals.shift() ?? saved(call);
+    chat.vote("a1", up);
+    await vi.advanceTimersByTimeAsync(61_000);
+    expect(refusals).toEqual([]);
+    await vi.advanceTimersByTimeAsync(85_000);
+    expect(feedback()?.vote).not.toBe("up");
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(feedback()).toMatchObject({ vote: "up" });
+  });
+
+  test("that another tab gave later is this tab's word, too", async () => {
+    answers.feedback = () => "no network";
+    chat.vote("a1", up);
+    await settle();
+    const name = "chatwidget:pk_test:vote:a1";
+    localStorage.setItem(name, JSON.stringify({ ...down, at: Date.now() + 5 }));
+    dispatchEvent(new StorageEvent("storage", { key: name }));
+    expect(chat.state.votes.a1).toMatchObject({ vote: "down" });
+    localStorage.removeItem(name);
+    dispatchEvent(new StorageEvent("storage", { key: name }));
+    expect(chat.state.votes).toEqual({});
   });
 
   test("is not given up at the first hiccup of the network", async () => {

@@ -292,7 +292,9 @@ describe("feedback", () => {
     refuse = true;
     await click(up());
     expect(pressed()).toEqual(["false", "false"]);
-    expect(one(".actions [role=alert]").textContent).toContain("could not be saved");
+    expect(one(".actions [role=alert]").textContent).toContain(
+      "not accepted and is as it was before. This answer cannot be rated.",
+    );
     expect(one(".ask")).toBe(null);
   });
 

@@ -18,7 +18,7 @@ class Bubble:
 
     @property
     def composer(self) -> Locator:
-        return self.panel.get_by_role("textbox").first
+        return self.panel.get_by_role("textbox").last
 
     @property
     def log(self) -> Locator:

@@ -34,7 +34,7 @@ export function Icon({ name }: { name: IconName }) {
 interface IconButtonProps {
   icon: IconName;
   label: string;
-  onClick(): void;
+  onClick(event: MouseEvent): void;
   class?: string;
   pressed?: boolean;
   id?: string;
