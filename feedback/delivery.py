@@ -134,7 +134,7 @@ def claim_due(room: Room) -> tuple[list[Due], bool]:
     now = timezone.now()
     waiting = (
         Delivery.objects.select_related("agent", "feedback__message__question")
-        .select_related("feedback__message__conversation__visitor")
+        .select_related("feedback__message__conversation__visitor__widget")
         .filter(Q(lease_until=None) | Q(lease_until__lt=now), state=State.PENDING, next_at__lte=now)
         .exclude(agent__in=room.full)
     )
@@ -158,13 +158,6 @@ def _claim(delivery: Delivery, now: datetime) -> Due | None:
     if not taken:
         return None
     feedback, message = delivery.feedback, delivery.feedback.message
-    labels = {
-        reason["key"]: reason["label"]
-        for reason in [
-            *message.conversation.visitor.widget.reasons_up,
-            *message.conversation.visitor.widget.reasons_down,
-        ]
-    }
     return Due(
         pk=delivery.pk,
         token=token,
@@ -175,15 +168,23 @@ def _claim(delivery: Delivery, now: datetime) -> Due | None:
         message=message.pk,
         visitor=str(message.conversation.visitor_id),
         vote=feedback.vote or "",
-        rating=Rating(
-            question=message.question.text if message.question else "",
-            answer=message.text,
-            vote=feedback.vote,  # type: ignore[arg-type]
-            comment=feedback.comment,
-            reasons=tuple(labels.get(key, key) for key in feedback.reasons),
-            answer_id=message.upstream_id,
-            known=claims.known(message),
-        ),
+        rating=rating_of(feedback),
+    )
+
+
+def rating_of(feedback: Feedback) -> Rating:
+    """Return a vote as its vendor is told."""
+    message = feedback.message
+    widget = message.conversation.visitor.widget
+    labels = {one["key"]: one["label"] for one in [*widget.reasons_up, *widget.reasons_down]}
+    return Rating(
+        question=message.question.text if message.question else "",
+        answer=message.text,
+        vote=feedback.vote,  # type: ignore[arg-type]
+        comment=feedback.comment,
+        reasons=tuple(labels.get(key, key) for key in feedback.reasons),
+        answer_id=message.upstream_id,
+        known=claims.known(message),
     )
 
 

@@ -170,6 +170,14 @@ class Rating:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A rating as the vendor holds it. `comment` is None where the vendor keeps none."""
+
+    vote: Literal["up", "down"]
+    comment: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bell:
     """A WebSocket below the base URL that tells when `follow` has something to read."""
 
@@ -250,6 +258,8 @@ class Provider(ABC):
     """A comment cannot be brought there alone; it waits for a vote."""
     comment_limit: ClassVar[int | None] = None
     """The longest comment the vendor takes, in characters."""
+    tells_votes: ClassVar[bool] = False
+    """The vendor can be asked which ratings it holds; `held` does it."""
     has_humans: ClassVar[bool] = False
     """A person can take over; `follow` reads what they say."""
     resumes: ClassVar[bool] = False
@@ -306,6 +316,19 @@ class Provider(ABC):
     def rate(self, rating: Rating) -> Flow:
         """Make `rating` what the vendor holds about that answer. Raises Unsupported."""
         raise Unsupported(f"{self.label} takes no feedback")
+        yield
+
+    @classmethod
+    def kept(cls, rating: Rating) -> Held | None:
+        """Return what the vendor holds once it has taken `rating`; None: no rating."""
+        return Held(vote=rating.vote) if rating.vote else None
+
+    def held(self, known: Known) -> Steps:
+        """Return the ratings the vendor holds in this conversation, `{id of the answer: [Held]}`.
+
+        An answer that is not there has no entry, one that nobody has rated an empty one.
+        """
+        raise Unsupported(f"{self.label} does not tell what it holds")
         yield
 
     def forget(self, ids: Mapping[str, str]) -> Flow:

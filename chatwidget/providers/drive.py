@@ -31,14 +31,15 @@ Sink = Callable[[Sequence[ProviderEvent]], Awaitable[None]]
 
 async def drive(
     provider: Provider, flow: Flow, http: httpx.AsyncClient, sink: Sink | None = None
-) -> None:
-    """Run `flow` to its end. All events that came in one read go to `sink` as one batch.
+) -> Any:
+    """Run `flow` to its end; returns what it returns, nothing mostly.
 
-    Raises ProviderError as the flow leaves it; TimedOut when `total_s` is over.
+    All events that came in one read go to `sink` as one batch. Raises ProviderError as the flow
+    leaves it; TimedOut when `total_s` is over.
     """
     try:
         async with asyncio.timeout(provider.number("total_s")) as deadline:
-            await _steps(provider, flow, http, sink or _ignore, deadline)
+            return await _steps(provider, flow, http, sink or _ignore, deadline)
     except TimeoutError:
         raise TimedOut(
             f"{provider.label} took longer than {provider.number('total_s'):g} s",
@@ -58,14 +59,14 @@ async def _steps(
     http: httpx.AsyncClient,
     sink: Sink,
     deadline: asyncio.Timeout,
-) -> None:
+) -> Any:
     sent: Any = None
     error: ProviderError | None = None
     while True:
         try:
             step = flow.throw(error) if error else flow.send(sent)
-        except StopIteration:
-            return
+        except StopIteration as over:
+            return over.value
         sent = error = None
         try:
             match step:

@@ -32,6 +32,8 @@ from .base import (
     Call,
     Field,
     Flow,
+    Held,
+    Known,
     Pause,
     Provider,
     Rating,
@@ -80,6 +82,7 @@ class Raia(Provider):
     takes_votes = True
     clears_votes = False  # `voteType` is required and knows up and down only
     takes_comments = True
+    tells_votes = True
     has_humans = True
     resumes = True
     erases = True
@@ -261,11 +264,16 @@ class Raia(Provider):
         return isinstance(reply.data, dict) and reply.data.get("mode") == "manual"
 
     def _messages(self, conversation: str, *, order: str) -> Steps:
-        reply: Reply = yield Call(
+        return self._listed((yield self._list(conversation, order=order)))
+
+    def _list(self, conversation: str, *, order: str = "ASC", feedbacks: bool = False) -> Call:
+        return Call(
             method="GET",
             path=f"{self._path(conversation)}/messages",
-            query={"orderDirection": order, "shouldIncludeFeedbacks": "false"},
+            query={"orderDirection": order, "shouldIncludeFeedbacks": str(feedbacks).lower()},
         )
+
+    def _listed(self, reply: Reply) -> list[dict[str, JSON]]:
         messages = reply.data.get("messages") if isinstance(reply.data, dict) else None
         if not isinstance(messages, list):
             raise self.broken("a message list without messages")
@@ -277,9 +285,8 @@ class Raia(Provider):
         """Create or update the vote of this user on this answer; always the whole of it."""
         if rating.vote is None:
             raise Unsupported("raia cannot take back a vote")
-        comment = "\n\n".join(filter(None, [", ".join(rating.reasons), rating.comment]))
-        named = self.option("feedback_message")
-        message = rating.known.answer.get("question", "") if named == "question" else ""
+        names_question = self.option("feedback_message") == "question"
+        message = rating.known.answer.get("question", "") if names_question else ""
         yield Call(
             method="POST",
             path="/external/conversation-message-feedbacks",
@@ -290,9 +297,38 @@ class Raia(Provider):
                 "voteType": rating.vote,
                 "question": rating.question,
                 "answer": rating.answer,
-                "comment": comment,
+                "comment": said(rating),
             },
         )
+
+    @classmethod
+    def kept(cls, rating: Rating) -> Held | None:
+        return Held(vote=rating.vote, comment=said(rating)) if rating.vote else None
+
+    def held(self, known: Known) -> Steps:
+        """Read them beside the messages. Whose a rating is, is not told: all are returned."""
+        conversation = known.conversation.get("conversation", "")
+        try:
+            reply: Reply = yield from self.read(self._list(conversation, feedbacks=True), 1.0)
+        except Rejected as refused:
+            if refused.status != 404:
+                raise
+            return {}
+        messages = {self._id(one): one for one in self._listed(reply)}
+        found = {}
+        for answer, message in messages.items():
+            rated = message
+            if self.option("feedback_message") == "question":
+                rated = messages.get(str(message.get("conversationMessageId")), {})
+            ratings = rated.get("conversationMessageFeedbacks")
+            found[answer] = [*map(self._rating, ratings if isinstance(ratings, list) else ())]
+        return found
+
+    def _rating(self, rating: JSON) -> Held:
+        vote = rating.get("voteType") if isinstance(rating, dict) else None
+        if vote not in ("up", "down"):
+            raise self.broken("a rating that is neither up nor down")
+        return Held(vote=vote, comment=str(rating.get("comment") or ""))
 
     # --- erasing ----------------------------------------------------------------------------------
 
@@ -329,6 +365,11 @@ class Raia(Provider):
         for one in full.get("fileCitations") or ():  # files have no address
             if isinstance(one, dict) and one.get("filename"):
                 yield Citation(title=str(one["filename"]))
+
+
+def said(rating: Rating) -> str:
+    """Return the comment that goes with a vote: the reasons, and below them the visitor's words."""
+    return "\n\n".join(filter(None, [", ".join(rating.reasons), rating.comment]))
 
 
 def clean(text: JSON) -> str:

@@ -33,6 +33,7 @@ from .base import (
     Call,
     Field,
     Flow,
+    Held,
     Known,
     Pause,
     Rating,
@@ -46,6 +47,7 @@ from .siteassist_stream import Incoming, ended_by, learned, so_far, whole
 from .siteassist_text import cleaned, links_of, objects, stored, text_of
 
 VOTES = {"up": "like", "down": "dislike", None: None}
+RATINGS = {"like": [Held(vote="up")], "dislike": [Held(vote="down")], None: []}
 # A message may be listed a moment after it was sent; a look that fails is repeated as often.
 LOOKS = 3
 MAYBE_CLOSED = (400, 403, 404, 409, 422)
@@ -93,6 +95,7 @@ class SiteAssist(SiteAssistApi):
     takes_votes = True
     clears_votes = True
     takes_comments = False  # there is no field for one
+    tells_votes = True
     has_humans = True
     resumes = True
     stops_upstream = False  # whether leaving a stream ends the work is not documented
@@ -299,9 +302,7 @@ class SiteAssist(SiteAssistApi):
 
     def rate(self, rating: Rating) -> Flow:
         """Set or remove the rating, as the visitor who owns the conversation: nobody else may."""
-        self.sa_vid = rating.known.visitor.get("sa_vid", "")
-        if not self.sa_vid:
-            raise Rejected("it is not known which SiteAssist visitor this was", provider=self.label)
+        self._be_visitor(rating.known)
         wanted = VOTES[rating.vote]
         reply: Reply = yield from self.send(
             Call(
@@ -313,6 +314,25 @@ class SiteAssist(SiteAssistApi):
         )
         if fields(reply.data).get("feedback", wanted) != wanted:
             raise self.broken("a rating that is not the one it was given")
+
+    def _be_visitor(self, known: Known) -> None:
+        self.sa_vid = known.visitor.get("sa_vid", "")
+        if not self.sa_vid:
+            raise Rejected("it is not known which SiteAssist visitor this was", provider=self.label)
+
+    def held(self, known: Known) -> Steps:
+        """Read them with the messages. There is one rating of a message, whoever gave it."""
+        self._be_visitor(known)
+        try:
+            messages = yield from self.messages(known.conversation.get("conversation", ""))
+        except Rejected as refused:
+            if refused.status != 404:
+                raise
+            return {}
+        try:
+            return {self.id_of(one): RATINGS[one.get("feedback")] for one in messages}
+        except (KeyError, TypeError):
+            raise self.broken("a rating that is neither like nor dislike") from None
 
     # --- closing ----------------------------------------------------------------------------------
 
