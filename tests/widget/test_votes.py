@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Request, expect
 
 from chatwidget.models import Message, Role, Widget
 from feedback.models import Feedback
@@ -34,6 +34,18 @@ def eventually(page: Page, holds: Callable[[], bool]) -> None:
 def stored(widget: Widget) -> Feedback | None:
     """Return the one row there may be."""
     return Feedback.objects.filter(message__conversation__visitor__widget=widget).first()
+
+
+def votes_sent(page: Page) -> list[object]:
+    """Return a list that grows with each vote that leaves the browser."""
+    sent: list[object] = []
+
+    def note(request: Request) -> None:
+        if request.url.endswith("/feedback"):
+            sent.append(request.post_data_json)
+
+    page.on("request", note)
+    return sent
 
 
 def answered(bubble: Bubble) -> Bubble:
@@ -87,8 +99,7 @@ def test_without_a_network_it_says_that_the_vote_is_kept_and_sends_the_last_word
     bubble: Bubble, page: Page, widget: Widget
 ) -> None:
     answered(bubble)
-    puts: list[object] = []
-    page.on("request", lambda one: puts.append(one.post_data_json) if "feedback" in one.url else 0)
+    puts = votes_sent(page)
     page.context.set_offline(True)
     bubble.up.click()
     bubble.shows("Kept here, and sent when you are back online.")
@@ -125,8 +136,7 @@ def test_a_thousand_clicks_in_a_row_are_one_vote(
 ) -> None:
     """B8: a double click does not take back what its first click gave."""
     answered(bubble)
-    puts: list[str] = []
-    page.on("request", lambda one: puts.append(one.url) if "feedback" in one.url else 0)
+    puts = votes_sent(page)
     bubble.up.click(click_count=1_000)
     eventually(page, lambda: stored(widget) is not None)
     expect(bubble.up).to_have_attribute("aria-pressed", "true")
