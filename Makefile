@@ -8,8 +8,6 @@ STAMPS := .stamps
 TESTS ?= tests
 WORKERS ?= 2
 STACKS ?= default outgrown
-# What every run asks of the outgrown stack; all of it: make test STACKS=outgrown OUTGROWN=tests
-OUTGROWN ?= tests/test_outgrown.py tests/protocol tests/feedback
 
 .PHONY: run test test-long benchmark check format lock wheel clean
 
@@ -20,8 +18,7 @@ run: $(STAMPS)/run static/chatwidget/widget.js
 test: $(STAMPS)/dev $(STAMPS)/frontend static/chatwidget/widget.js $(STAMPS)/chromium $(STAMPS)/nginx check
 	cd frontend && npm test --silent
 	@failed=; for stack in $(STACKS); do \
-	  [ $$stack = outgrown ] && chosen="$(OUTGROWN)" || chosen="$(TESTS)"; \
-	  STACK=$$stack $(VENV)/python -m pytest -n $(WORKERS) --dist loadfile $$chosen \
+	  STACK=$$stack $(VENV)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS) \
 	    || [ $$? = 5 ] || failed="$$failed $$stack"; \
 	done; [ -z "$$failed" ] || (echo "Failed on:$$failed" && false)
 

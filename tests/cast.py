@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib.auth.models import User
+from django.db import transaction
 
 from chatwidget.models import Agent, Conversation, Message, Role, Status, Visitor, Widget
 from feedback.models import Delivery, Feedback, State
@@ -123,6 +124,12 @@ def forget_agents(url: str) -> None:
     The simulator's port may be another one's by then.
     """
     agents = Agent.objects.filter(base_url__regex=rf"^{re.escape(url)}(/|$)")
-    Conversation.objects.filter(agent__in=agents).delete()
-    Widget.objects.filter(agent__in=agents).delete()
-    agents.delete()
+    with transaction.atomic():
+        # Locked in the order that everybody locks them in: their turns may not be over.
+        widgets = Widget.objects.filter(agent__in=agents)
+        conversations = Conversation.objects.filter(agent__in=agents)
+        for rows in (Visitor.objects.filter(widget__in=widgets), conversations):
+            list(rows.select_for_update().order_by("pk").values_list("pk"))
+        conversations.delete()
+        widgets.delete()
+        agents.delete()

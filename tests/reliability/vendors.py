@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from chatwidget.models import OPEN, Message, Widget
 
-from ..cast import make_agent, make_widget
+from ..cast import forget_agents, make_agent, make_widget
 from ..providers.cases import CASES, Case
 from ..simulators.base import Received
 
@@ -50,7 +50,7 @@ def vendor(provider: str, **options: object) -> Iterator[Vendor]:
         widget = make_widget(make_agent(f"At {provider}", **settings))
         yield Vendor(case, widget)
         # Else people's replies would be looked for at a port that may be another's by then.
-        widget.delete()
+        forget_agents(case.simulator.url)
         assert case.simulator.violations == []
     finally:
         case.release()
