@@ -200,6 +200,25 @@ FEEDBACK_FIRST_RETRY_S = env.float("FEEDBACK_FIRST_RETRY_S", 5.0)
 # How long a claimed delivery stays another process's. One attempt gets four fifths of it.
 DELIVERY_LEASE_S = env.float("DELIVERY_LEASE_S", 25.0)
 
+# --- Alerts ---------------------------------------------------------------------------------------
+
+# The mail server: smtp://, smtp+tls:// (STARTTLS) or smtps://, with user:password@ where it wants
+# them, percent-encoded. Empty: nothing is told by e-mail.
+EMAIL_URL = env.str("EMAIL_URL", "")
+if EMAIL_URL and (
+    urlsplit(EMAIL_URL).scheme not in ("smtp", "smtp+tls", "smtps")
+    or not urlsplit(EMAIL_URL).hostname
+):
+    raise ImproperlyConfigured("EMAIL_URL is such as smtp+tls://user:password@mail.example.com:587")
+# Whom alerts come from.
+EMAIL_FROM = env.str("EMAIL_FROM", f"chatwidget@{urlsplit(PUBLIC_URL).hostname or 'localhost'}")
+# Of one kind, widget and channel a message goes out this often at most; it tells all that came.
+ALERT_EVERY_S = env.float("ALERT_EVERY_S", 300.0)
+# A vote that has been on its way for longer than this is late.
+ALERT_LATE_S = env.float("ALERT_LATE_S", 900.0)
+# The wait before a message that did not get through is tried again; later ones grow from it.
+ALERT_RETRY_S = env.float("ALERT_RETRY_S", 30.0)
+
 # --- Background work ------------------------------------------------------------------------------
 
 # The server process also does what `manage.py worker` does. Leases keep the two apart.

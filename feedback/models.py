@@ -1,12 +1,15 @@
 """A visitor's last word on an answer, bringing it to the vendor, and what operators make of it."""
 
+import uuid
 from typing import Any
 
 from django.conf import settings
+from django.core.validators import URLValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from chatwidget import vault
 from chatwidget.models import Agent, Message, Widget, copied_key
 
 
@@ -211,3 +214,135 @@ class Census(models.Model):
 
     def __str__(self) -> str:
         return f"Until {self.day}"
+
+
+# --- alerts ---------------------------------------------------------------------------------------
+
+
+class AlertKind(models.TextChoices):
+    """What operators may want to hear of."""
+
+    COMMENT = "comment", "A thumbs down with a comment"
+    FAILED = "failed", "A vote that cannot be delivered"
+    REFUSED = "refused", "An agent that refuses us"
+    LATE = "late", "Votes that are late at the vendor"
+
+
+class Channel(models.TextChoices):
+    EMAIL = "email", "E-mail"
+    WEBHOOK = "webhook", "Webhook"
+
+
+class AlertSettings(models.Model):
+    """What is told of one widget, and to whom."""
+
+    widget = models.OneToOneField(Widget, on_delete=models.CASCADE, related_name="+")
+    emails = models.JSONField(default=list, blank=True)
+    webhook_url = models.CharField(
+        max_length=500, blank=True, validators=[URLValidator(["http", "https"])]
+    )
+    sealed_secret = models.TextField(blank=True, editable=False)
+    on_comment = models.BooleanField(default=True)
+    on_failed = models.BooleanField(default=True)
+    on_refused = models.BooleanField(default=True)
+    on_late = models.BooleanField(default=True)
+    refusal_told = models.DateTimeField(null=True, blank=True, editable=False)
+    """The agent's `problem_at` that was last told."""
+    late_told = models.DateTimeField(null=True, blank=True, editable=False)
+    """When it was told that votes are late; null while none is."""
+
+    class Meta:
+        verbose_name = verbose_name_plural = "alerts"
+        ordering = ["widget__name"]
+
+    def __str__(self) -> str:
+        return f"Alerts of {self.widget.name}"
+
+    @property
+    def secret(self) -> str:
+        """What webhooks are signed with; empty if there is none. Raises VaultError."""
+        return vault.open_sealed(self.sealed_secret, bound_to=self._binding).get("secret", "")
+
+    @secret.setter
+    def secret(self, value: str) -> None:
+        sealed = vault.seal({"secret": value}, bound_to=self._binding) if value else ""
+        self.sealed_secret = sealed
+
+    @property
+    def _binding(self) -> str:
+        return f"alerts:{self.widget_id}"
+
+    @property
+    def channels(self) -> list[Channel]:
+        """The ways by which somebody can be told now."""
+        ways = {
+            Channel.EMAIL: self.emails and settings.EMAIL_URL,
+            Channel.WEBHOOK: self.webhook_url and self.sealed_secret,
+        }
+        return [channel for channel, there in ways.items() if there]
+
+
+class Notice(models.Model):
+    """One message to one channel, which tells of one or more alerts of one kind.
+
+    It holds none of their words: they are read when it is sent, so what is erased is not told.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    settings = models.ForeignKey(AlertSettings, on_delete=models.CASCADE, related_name="notices")
+    channel = models.CharField(max_length=7, choices=Channel)
+    kind = models.CharField(max_length=7, choices=AlertKind)
+    created_at = models.DateTimeField(default=timezone.now)
+    attempts = models.PositiveIntegerField(default=0)
+    next_at = models.DateTimeField(null=True, blank=True)
+    """When to send it; null once it is over."""
+    lease_token = models.UUIDField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    problem = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["next_at"], condition=Q(next_at__isnull=False), name="notice_due"),
+            models.Index(
+                fields=["settings", "channel", "kind", "-created_at"], name="notice_newest"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}, by {self.get_channel_display()}"
+
+
+class Alert(models.Model):
+    """Something to tell on one channel, stored with what it is about."""
+
+    settings = models.ForeignKey(AlertSettings, on_delete=models.CASCADE, related_name="alerts")
+    channel = models.CharField(max_length=7, choices=Channel)
+    kind = models.CharField(max_length=7, choices=AlertKind)
+    feedback = models.ForeignKey(
+        Feedback, null=True, blank=True, on_delete=models.CASCADE, related_name="+"
+    )
+    notice = models.ForeignKey(
+        Notice, null=True, blank=True, on_delete=models.CASCADE, related_name="alerts"
+    )
+    """The message that tells it; null while it waits for its turn."""
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["settings", "channel", "kind"],
+                condition=Q(notice__isnull=True),
+                name="alert_untold",
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["settings", "channel", "kind", "feedback"],
+                condition=Q(notice__isnull=True),
+                name="alert_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.get_kind_display()
