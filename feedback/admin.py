@@ -1,5 +1,6 @@
 """The review of votes: what visitors said, whether it reached the vendor, and who looks into it."""
 
+from collections import Counter
 from typing import Any
 
 from django import forms
@@ -25,7 +26,7 @@ from chatwidget.admin.text import shorten, visible
 from chatwidget.site import Card, CardLine, Menu
 from chatwidget.templatetags.operator_text import moment
 
-from . import delivery, export
+from . import delivery, export, reconciliation
 from .filters import (
     AgentFilter,
     CommentFilter,
@@ -42,6 +43,8 @@ from .filters import (
 )
 from .models import Delivery, Feedback, Review, State, Vote
 
+COMPARED_AT_ONCE = 200
+"""Votes that one action compares: an operator waits while the vendor is asked."""
 FILTERS = "_changelist_filters"
 """Where Django's links from a list to its rows keep the list's filters."""
 
@@ -97,7 +100,7 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
     search_help_text = "Words of the comment, the question or the answer; or the id of a message, "
     search_help_text += "a conversation or a visitor."
     ordering = ("-updated_at", "-pk")
-    actions = ("resolve", "take", "open_again", "send_again")
+    actions = ("resolve", "take", "open_again", "send_again", "compare")
 
     # --- the list ---
 
@@ -375,6 +378,16 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
         else:
             votes = "1 vote is" if sent == 1 else f"{sent} votes are"
             messages.success(request, f"{votes} on the way again.")
+
+    @admin.action(description="Compare with the vendor", permissions=["send"])
+    def compare(self, request: HttpRequest, queryset: QuerySet[Feedback]) -> None:
+        """Note beside each vote what the vendor holds; the command compares more than a page."""
+        page = queryset.order_by().values_list("pk", flat=True)[:COMPARED_AT_ONCE]
+        told = reconciliation.compared(Delivery.objects.filter(feedback__in=list(page)))
+        outcomes = Counter(one.outcome for one in told)
+        sound = not set(outcomes) - {reconciliation.Outcome.SAME, reconciliation.Outcome.NOT_TOLD}
+        tell = messages.success if sound else messages.warning
+        tell(request, reconciliation.in_words(outcomes))
 
     # --- the front page ---
 

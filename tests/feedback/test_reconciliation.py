@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 
 from chatwidget import claims
 from chatwidget.errors import Unsupported
@@ -16,9 +18,9 @@ from chatwidget.providers import PROVIDERS
 from chatwidget.providers.drive import drive
 from chatwidget.providers.http import new_client
 from chatwidget.runner import open_provider
-from feedback.models import Delivery, State
+from feedback.models import Delivery, Feedback, State
 
-from ..cast import make_agent, make_widget, under_test
+from ..cast import make_agent, make_operator, make_widget, under_test
 from ..providers.cases import CASES, Case
 from ..providers.cases.raia import RaiaCase
 from ..providers.cases.siteassist import SiteAssistCase
@@ -196,6 +198,28 @@ async def test_a_vote_taken_back_here_and_held_there_is_found(
     assert (line["here"], line["there"], line["sent_again"]) == (None, ["up"], True)
     await all_delivered(agent)
     assert message.feedback is None
+
+
+async def test_an_operator_compares_chosen_votes_and_sees_what_a_colleague_changed(
+    server: Server, raia_case: RaiaCase
+) -> None:
+    agent = agent_of(raia_case)
+    answers = await rated(server, agent, 2, vote="down")
+    with raia_case.simulator.changing():
+        held_by_raia(raia_case, answers[0]).vote = "up"
+    chosen = Feedback.objects.filter(message__in=[one["id"] for one in answers])
+
+    def compare() -> str:
+        client = Client()
+        client.force_login(make_operator(f"operator {agent.pk}"))
+        form = {"action": "compare", "_selected_action": list(chosen.values_list("pk", flat=True))}
+        address = reverse("admin:feedback_feedback_changelist")
+        return client.post(address, form, follow=True).content.decode()
+
+    shown = await asyncio.to_thread(compare)
+    assert "2 votes compared: 1 same, 1 changed." in shown
+    assert "raia holds up" in shown
+    assert held_by_raia(raia_case, answers[0]).vote == "up"
 
 
 async def test_one_of_several_ratings_is_enough(server: Server, raia_case: RaiaCase) -> None:
