@@ -14,6 +14,7 @@ import random
 import time
 import uuid
 from collections import OrderedDict, defaultdict
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any, Protocol, assert_never
 
@@ -42,6 +43,9 @@ RETURNS_PER_S = 200
 """So many sockets that are sent away may come back in a second, to whoever takes them."""
 LONGEST_SPREAD_S = 6.0
 REVOKED = "revoked"
+
+Bell = tuple[str, str]
+"""A visitor, and the id of what is new to them."""
 
 
 class Listener(Protocol):
@@ -94,6 +98,9 @@ class Hub:
         self._shared = not isinstance(self._layer, InMemoryChannelLayer)
         self._name = uuid.uuid4().hex
         self._channel = ""
+        self._rung: set[Bell] = set()
+        """Heard, and not read yet. What rings while a read is under way is read together."""
+        self._reading = False
         self._quiet_until = 0.0
         self._tasks = [asyncio.create_task(self._sweep_always())]
         if self._shared:
@@ -131,6 +138,10 @@ class Hub:
     def shown(self, visitor: str) -> None:
         """A socket of this visitor is sent a snapshot: a read that began earlier may be older."""
         self._shown[visitor] = time.monotonic()
+
+    def is_here(self, visitor: str) -> bool:
+        """Whether the visitor has a socket here."""
+        return visitor in self._listeners
 
     def may_watch(self, visitor: str) -> bool:
         """Whether the visitor has a socket here, or may have one in another process."""
@@ -255,15 +266,23 @@ class Hub:
             if bell["about"] == REVOKED:
                 self.revoke(bell["visitor"])
                 continue
-            self._background(self._read_news(bell["visitor"], bell["about"]))
+            self._rung.add((bell["visitor"], bell["about"]))
+            if not self._reading:
+                self._background(self._read_news())
 
-    async def _read_news(self, visitor: str, about: str) -> None:
-        read_at, news = 0.0, None
-        while news is None or self._is_stale(visitor, about, read_at):
-            read_at = time.monotonic()
-            news = await self._store.read(news_of, visitor, about)
-        for frame in news:
-            self._tell(visitor, frame)
+    async def _read_news(self) -> None:
+        self._reading = True
+        try:
+            while self._rung:
+                rung, self._rung = self._rung, set()
+                read_at = time.monotonic()
+                for visitor, frame in await self._store.read(news_of, rung):
+                    if self._is_stale(visitor, frame.about, read_at):
+                        self._rung.add((visitor, frame.about))
+                    else:
+                        self._tell(visitor, frame)
+        finally:
+            self._reading = False
 
     async def _join(self, visitor: str) -> None:
         async with asyncio.timeout(LAYER_S):
@@ -320,10 +339,13 @@ def messages_of(ids: list[uuid.UUID]) -> list[tuple[str, MessageChanged]]:
     return [(str(one.conversation.visitor_id), message_frame(one)) for one in found]
 
 
-def news_of(visitor: str, about: str) -> list[Stored]:
-    """Read one message, or one conversation, of this visitor."""
-    message = Message.objects.to_show().filter(pk=about).first()
-    if message and str(message.conversation.visitor_id) == visitor:
-        return [message_frame(message)]
-    conversation = Conversation.objects.filter(pk=about, visitor_id=visitor).first()
-    return [conversation_frame(conversation)] if conversation else []
+def news_of(rung: Collection[Bell]) -> list[tuple[str, Stored]]:
+    """Read the messages and conversations that bells told of, each if it is its visitor's."""
+    ids = [about for _, about in rung]
+    messages = messages_of([uuid.UUID(one) for one in ids])
+    conversations = Conversation.objects.filter(pk__in=ids)
+    news: list[tuple[str, Stored]] = [
+        *messages,
+        *((str(one.visitor_id), conversation_frame(one)) for one in conversations),
+    ]
+    return [(visitor, frame) for visitor, frame in news if (visitor, frame.about) in rung]

@@ -125,10 +125,26 @@ async def test_what_another_process_changed_is_told_once(
 async def test_a_bell_is_read_again_when_something_was_told_meanwhile(
     hub: Hub, store: SlowStore, tab: Tab
 ) -> None:
-    reading = asyncio.create_task(hub._read_news(VISITOR, ANSWER))
+    hub._rung.add((VISITOR, ANSWER))
+    reading = asyncio.create_task(hub._read_news())
     first = await store.reads.get()
     hub.publish(VISITOR, message("streaming", "2"))
-    first.set_result([message("pending", "1")])
-    (await store.reads.get()).set_result([message("completed", "3")])
+    first.set_result([(VISITOR, message("pending", "1"))])
+    (await store.reads.get()).set_result([(VISITOR, message("completed", "3"))])
     await reading
     assert tab.told == [message("streaming", "2"), message("completed", "3")]
+
+
+async def test_what_rings_while_a_read_is_under_way_is_read_together(
+    hub: Hub, store: SlowStore, tab: Tab
+) -> None:
+    hub._rung.add((VISITOR, ANSWER))
+    reading = asyncio.create_task(hub._read_news())
+    first = await store.reads.get()
+    hub._rung |= {(VISITOR, ANSWER), (VISITOR, CONVERSATION)}
+    first.set_result([(VISITOR, message("pending", "1"))])
+    both = [(VISITOR, message("completed", "2")), (VISITOR, conversation(1))]
+    (await store.reads.get()).set_result(both)
+    await reading
+    assert tab.told == [message("pending", "1"), message("completed", "2"), conversation(1)]
+    assert store.reads.empty()

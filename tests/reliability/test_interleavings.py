@@ -95,7 +95,7 @@ class Remembered:
             case consumers.newest_page:
                 return [("", self._question), (self._now(), self._answer)]
             case hub.news_of:
-                return [self._frame()]
+                return [(self._claimed.visitor, self._frame())]
             case hub.changes:
                 return [], [(self._claimed.answer, self._now())]
             case hub.messages_of:
@@ -290,7 +290,9 @@ class World:
 
     def bell(self, n: int = 0) -> None:
         other = self.processes[1].hub
-        self.start(other._read_news(self.claimed.visitor, str(self.claimed.answer)))
+        other._rung.add((self.claimed.visitor, str(self.claimed.answer)))
+        if not other._reading:
+            self.start(other._read_news())
 
     def sweep(self, n: int) -> None:
         self.start(self.processes[n % 2].hub._sweep())
