@@ -8,6 +8,7 @@ import hashlib
 import secrets
 import string
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -234,6 +235,11 @@ class Widget(models.Model):
     @property
     def reason_keys(self) -> set[str]:
         return {reason["key"] for reason in [*self.reasons_up, *self.reasons_down]}
+
+    def reasons_in_words(self, keys: Iterable[str]) -> list[str]:
+        """Return the reasons as they are labelled; a key that is no longer offered stays a key."""
+        labels = {one["key"]: one["label"] for one in [*self.reasons_up, *self.reasons_down]}
+        return [labels.get(str(key), str(key)) for key in keys]
 
 
 class Visitor(models.Model):

@@ -21,7 +21,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from chatwidget.admin.base import LongListAdmin, ModelForm, bounded_count, recently
-from chatwidget.admin.conversations import as_uuid, reasons_in_words, shown
+from chatwidget.admin.conversations import as_uuid, shown
 from chatwidget.admin.text import shorten, visible
 from chatwidget.site import Card, CardLine, Menu
 from chatwidget.templatetags.operator_text import moment
@@ -160,7 +160,7 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
         answer = shorten(getattr(feedback, "answer", "") or "(empty answer)", 140)
         comment = shorten(feedback.comment, 200)
         said = format_html('<bdi class="row-comment">{}</bdi>', visible(comment)) if comment else ""
-        reasons = reasons_in_words(feedback, feedback.widget)
+        reasons = feedback.widget.reasons_in_words(feedback.reasons)
         return format_html(
             '<bdi class="row-title {}">{}</bdi><bdi class="row-preview">{}</bdi>{}{}',
             feedback.state,

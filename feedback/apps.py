@@ -17,9 +17,12 @@ class FeedbackConfig(AppConfig):
         from chatwidget import jobs
         from chatwidget.models import Conversation
 
-        from . import delivery, tallies
+        from . import alerts, delivery, tallies
 
         pace = min(1.0, settings.FEEDBACK_FIRST_RETRY_S)
         jobs.register(delivery.JOB, every_s=pace, run=delivery.drain)
+        look_s = min(alerts.LOOK_S, settings.ALERT_RETRY_S)
+        jobs.register(alerts.JOB, every_s=look_s, run=alerts.tell)
+        jobs.register(alerts.FORGET_JOB, every_s=3600.0, run=alerts.forget)
         jobs.register(tallies.JOB, every_s=tallies.EVERY_S, run=tallies.count)
         pre_delete.connect(tallies.conversation_goes, sender=Conversation)

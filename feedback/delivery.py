@@ -41,6 +41,7 @@ from chatwidget.providers.drive import drive
 from chatwidget.runner import open_provider
 from chatwidget.serializers import message_frame
 
+from . import alerts
 from .models import Delivery, Feedback, State
 
 log = logging.getLogger(__name__)
@@ -252,6 +253,8 @@ def settle(due: Due, error: Exception | None) -> MessageChanged | None:
     else:
         _after_failure(delivery, due, error, now)
     delivery.save()
+    if delivery.state == State.FAILED:
+        alerts.failed(delivery)
     return touch(due.message)
 
 

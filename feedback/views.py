@@ -14,7 +14,7 @@ from chatwidget.problems import Problem
 from chatwidget.serializers import FeedbackOut, NewFeedback
 from chatwidget.views import VisitorView, problems
 
-from . import delivery, tallies
+from . import alerts, delivery, tallies
 from .models import Feedback
 
 
@@ -63,12 +63,14 @@ def store(message: Message, *, vote: str | None, comment: str, reasons: list[str
         said = (feedback.vote, feedback.comment, feedback.reasons)
         if feedback.revision and said == (vote, comment, reasons):
             return feedback, None
-        vote_changed = feedback.vote != vote
+        vote_changed, comment_changed = feedback.vote != vote, feedback.comment != comment
         feedback.vote, feedback.comment, feedback.reasons = vote, comment, reasons
         feedback.revision += 1
         feedback.updated_at = timezone.now()
         feedback.reopen()
         feedback.save()
+        if vote_changed or comment_changed:
+            alerts.commented(feedback)
         feedback.message = message
         tallies.vote_changed(feedback)
         feedback.delivery = delivery.schedule(
@@ -80,4 +82,6 @@ def store(message: Message, *, vote: str | None, comment: str, reasons: list[str
     if frame:
         process.publish(message.conversation.visitor_id, frame)
         process.wake(delivery.JOB)
+        if alerts.worth_telling(feedback):
+            process.wake(alerts.JOB)
     return feedback

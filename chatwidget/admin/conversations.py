@@ -1,6 +1,5 @@
 """Conversations: the list of all of them, one as a transcript, and erasing who had it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -299,18 +298,9 @@ def shown(message: Message, widget: Widget) -> Shown:
     return Shown(
         message,
         feedback,
-        reasons_in_words(feedback, widget) if feedback else [],
+        widget.reasons_in_words(feedback.reasons) if feedback else [],
         [source for entry in message.citations if (source := as_source(entry))],
     )
-
-
-def reasons_in_words(feedback: Any, widget: Widget) -> list[str]:
-    """Return the reasons of a vote as its widget words them; keys that it no longer has, as is."""
-    labels = {
-        reason["key"]: reason["label"] for reason in [*widget.reasons_up, *widget.reasons_down]
-    }
-    keys: Iterable[Any] = feedback.reasons
-    return [labels.get(str(key), str(key)) for key in keys]
 
 
 def as_source(entry: object) -> Source | None:
