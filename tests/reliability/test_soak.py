@@ -18,6 +18,8 @@ from .report import Report
 pytestmark = pytest.mark.default_stack("looks at one process")
 
 AT_ONCE = 20
+EVERY_S = 2.0
+"""So often each of them begins anew, if the one before is gone: a load, and no overload."""
 WARM_S = 20.0
 """By then whatever is kept for the next time is there: threads, connections, code."""
 LOOK_EVERY_S = 2.0
@@ -63,7 +65,7 @@ async def tasks(server: Server) -> int:
 async def come_and_go(server: Server, key: str, until: float) -> int:
     """Be one visitor after the other; every third leaves while the answer comes."""
     visits = 0
-    while time.monotonic() < until:
+    while (started := time.monotonic()) < until:
         async with Visitor(server.url, key) as visitor:
             conversation = await visitor.conversation()
             async with visitor.socket(conversation) as socket:
@@ -74,6 +76,7 @@ async def come_and_go(server: Server, key: str, until: float) -> int:
                 else:
                     socket.connection.transport.abort()
         visits += 1
+        await asyncio.sleep(started + EVERY_S - time.monotonic())
     return visits
 
 
