@@ -75,6 +75,8 @@ export class Chat {
       put: (id, word) => this.#session.call("PUT", `messages/${id}/feedback`, word),
     });
     kept.onChange((name) => {
+      // Erased in another tab.
+      if (name === "token" && !this.#session.known) this.#forget();
       const id = /^outbox:(.+)/.exec(name)?.[1];
       // Another tab has sent it, or the visitor threw it away there.
       if (id && kept.get(name) === null) this.dispatch({ type: "unqueued", id });
@@ -232,6 +234,46 @@ export class Chat {
     this.dispatch({ type: "set", change: { loading: false } });
   }
 
+  /** All messages of the open conversation; null, and a notice, if they cannot be had. */
+  async everything(): Promise<Message[] | null> {
+    const path = `conversations/${this.state.conversation}/messages?limit=100`;
+    const all: Message[] = [];
+    try {
+      for (let cursor: string | null = ""; cursor !== null; ) {
+        const before: string = cursor && `&before=${encodeURIComponent(cursor)}`;
+        const { results, next } = await this.#session.call<Results<Message>>("GET", path + before);
+        all.unshift(...results);
+        cursor = next;
+      }
+      return all;
+    } catch (error) {
+      this.#failed(error);
+      return null;
+    }
+  }
+
+  /** Has the service erase the visitor with everything kept about them, and forgets them here. False: not now. */
+  async erase(): Promise<boolean> {
+    this.#socket.stop();
+    try {
+      await this.#session.erase();
+    } catch (error) {
+      this.#socket.start();
+      this.#failed(error);
+      return false;
+    }
+    this.#forget();
+    return true;
+  }
+
+  #forget(): void {
+    this.#socket.stop();
+    for (const timer of [this.#polling, this.#resend, this.#reconnect]) clearTimeout(timer);
+    this.#reconnect = undefined;
+    this.#session.forget();
+    this.dispatch({ type: "forgotten" });
+  }
+
   async refreshConversations(): Promise<void> {
     if (!this.#session.known) return;
     const { results } = await this.#session.call<Results<Conversation>>("GET", "conversations");
@@ -244,6 +286,23 @@ export class Chat {
 
   set draft(text: string) {
     this.#kept.set("draft", text);
+  }
+
+  /** Whether an answer is also heard. */
+  get sound(): boolean {
+    return this.#kept.get("sound") === true;
+  }
+
+  set sound(on: boolean) {
+    this.#kept.set("sound", on || null);
+    this.dispatch({ type: "set", change: {} });
+  }
+
+  /** Whether this tab is to ring for `message`: one tab does, once. */
+  rings({ id, text }: Message): boolean {
+    if (!this.sound || !text || this.#kept.get("rung") === id) return false;
+    this.#kept.set("rung", id);
+    return true;
   }
 
   // ---- questions on their way out

@@ -3,7 +3,7 @@
 import type { Token, Tokens } from "marked";
 import type { ComponentChildren, VNode } from "preact";
 import { useMemo } from "preact/hooks";
-import { hasLexer, lex } from "./lexer";
+import { later, lex } from "./fetched";
 import { safeUrl, whereTo } from "./links";
 import { useText } from "./views/context";
 import { CopyButton } from "./views/copy";
@@ -243,7 +243,7 @@ interface MarkdownProps {
 
 export function Markdown({ text, finished = true, breaks = false }: MarkdownProps) {
   const growing = useMemo(() => new Growing(breaks), [breaks]);
-  const nodes = useMemo(() => growing.draw(text, finished), [growing, text, finished, hasLexer()]);
+  const nodes = useMemo(() => growing.draw(text, finished), [growing, text, finished, later()]);
   return (
     // What an agent writes may run the other way than the interface does.
     <div class="md" dir="auto">

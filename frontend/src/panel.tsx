@@ -1,8 +1,8 @@
 // The panel: reads the settings that came with its page, and joins the chat, the views and the page around it.
 import { render } from "preact";
 import { Chat } from "./chat";
+import { fetchLater, type Later } from "./fetched";
 import { Host } from "./host";
-import { type LexerFile, loadLexer } from "./lexer";
 import type { Page } from "./messages";
 import type { Settings } from "./protocol";
 import { keep } from "./storage";
@@ -10,8 +10,8 @@ import { texts } from "./text";
 import { applyLook } from "./theme";
 import { App } from "./views/app";
 
-/** The lexer's file, beside this one; the build knows its name. */
-declare const LEXER: string;
+/** The file that is fetched later, beside this one; the build knows its name. */
+declare const LATER: string;
 
 /** If no frame is painted by then (the tab is hidden, say), draw all the same. */
 const UNPAINTED_MS = 100;
@@ -80,11 +80,11 @@ function start(settings: Settings): void {
   draw();
   chat.start();
   // Behind all that is needed to type. A browser may remember that an address failed, hence the number.
-  const load = (attempt: number): Promise<LexerFile> => {
-    const file = attempt ? `${LEXER}?${attempt}` : LEXER;
+  const load = (attempt: number): Promise<Later> => {
+    const file = attempt ? `${LATER}?${attempt}` : LATER;
     return import(file);
   };
-  void loadLexer(load).then(draw);
+  void fetchLater(load).then(draw);
 }
 
 start(JSON.parse(document.getElementById("settings")!.textContent!));

@@ -56,6 +56,26 @@ export class Session {
     return answer;
   }
 
+  /** Has the service erase the visitor, and forgets them here. Other tabs let go before their sockets are refused. */
+  async erase(): Promise<void> {
+    await this.ensure();
+    const token = this.token;
+    this.kept.set("token", null);
+    try {
+      await call(this.base, "DELETE", "visitor", token);
+    } catch (error) {
+      this.kept.set("token", token);
+      throw error;
+    }
+    this.forget();
+  }
+
+  /** From now on this browser has not been here. */
+  forget(): void {
+    this.kept.clear();
+    this.#started = false;
+  }
+
   async call<T>(method: string, path: string, body?: unknown): Promise<T> {
     await this.ensure();
     try {

@@ -86,6 +86,7 @@ export type Action =
   | { type: "vote"; id: string; pending: PendingVote | null }
   | { type: "voted"; id: string; feedback: Feedback | null }
   | { type: "stopping"; id: string }
+  | { type: "forgotten" }
   | { type: "read"; conversation: string }
   | {
       type: "set";
@@ -243,6 +244,8 @@ export function reduce(state: State, action: Action): State {
           message.id === action.id ? { ...message, feedback: action.feedback } : message,
         ),
       };
+    case "forgotten":
+      return { ...initial, online: state.online, paused: state.paused };
     case "stopping":
       return { ...state, stopped: [...state.stopped, action.id] };
     case "read":

@@ -6,6 +6,8 @@ export interface Kept {
   set(name: string, value: unknown): void;
   /** Everything under `kind:…`, by what follows. Things with entries of their own are never overwritten by other tabs. */
   all<T>(kind: string): Record<string, T>;
+  /** Forgets all. */
+  clear(): void;
   /** Whether it will still be there when the visitor comes back. */
   readonly lasting: boolean;
   /** Calls back with the name of an entry that another tab has changed. */
@@ -35,13 +37,14 @@ export function keep(widget: string): Kept {
     }
   };
   const names = (): string[] => {
+    let keys: string[] = [];
     try {
-      return Object.keys(localStorage).flatMap((key) =>
-        key.startsWith(prefix) ? key.slice(prefix.length) : [],
-      );
+      keys = Object.keys(localStorage);
     } catch {
-      return [];
+      // In memory only.
     }
+    const ours = keys.flatMap((key) => (key.startsWith(prefix) ? key.slice(prefix.length) : []));
+    return [...new Set([...ours, ...memory.keys()])];
   };
   const get = <T>(name: string): T | null => {
     try {
@@ -50,17 +53,21 @@ export function keep(widget: string): Kept {
       return null;
     }
   };
+  const set = (name: string, value: unknown) => {
+    const text = value === null || value === "" ? null : JSON.stringify(value);
+    // What the browser's storage holds is not held twice: another tab may change it.
+    if (write(name, text) || text === null) memory.delete(name);
+    else memory.set(name, text);
+  };
   return {
     get,
-    set(name, value) {
-      const text = value === null || value === "" ? null : JSON.stringify(value);
-      // What the browser's storage holds is not held twice: another tab may change it.
-      if (write(name, text) || text === null) memory.delete(name);
-      else memory.set(name, text);
+    set,
+    clear() {
+      for (const name of names()) set(name, null);
     },
     all<T>(kind: string) {
       const found: Record<string, T> = {};
-      for (const name of new Set([...names(), ...memory.keys()])) {
+      for (const name of names()) {
         const value = name.startsWith(`${kind}:`) ? get<T>(name) : null;
         if (value !== null) found[name.slice(kind.length + 1)] = value;
       }

@@ -2,14 +2,14 @@
 import fc from "fast-check";
 import { render } from "preact";
 import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
-import { forgetLexer, type LexerFile, loadLexer } from "../src/lexer";
+import { fetchLater, forgetLater, type Later } from "../src/fetched";
 import { safeUrl } from "../src/links";
 import { Growing, Markdown, plainText } from "../src/markdown";
 import { CONSTRUCTS, HOSTILE } from "./corpus";
 
 const root = document.createElement("div");
 document.body.append(root);
-beforeAll(() => loadLexer(() => import("marked")));
+beforeAll(() => fetchLater(() => import("../src/later")));
 afterEach(() => render(null, root));
 
 function draw(text: string, finished = true): HTMLElement {
@@ -175,32 +175,32 @@ test("a screen reader gets words, not marks", () => {
   expect(plainText("## Hi *you*\n\n- a\n- `b`\n\n[site](https://x.test)")).toBe("Hi you\n\na\nb\n\nsite");
 });
 
-describe("without its lexer", () => {
+describe("without what comes later", () => {
   afterEach(() => {
     vi.useRealTimers();
-    return loadLexer(() => import("marked"));
+    return fetchLater(() => import("../src/later"));
   });
 
   test("a text is shown as it was written, whole and in paragraphs, and read once the lexer is here", async () => {
-    forgetLexer();
+    forgetLater();
     expect(bare(draw("Some **bold**\nwords.\n\n- one", false))).toBe(
       "<p>Some **bold**\nwords.</p><p>- one</p>",
     );
     expect(plainText("**b**")).toBe("**b**");
-    await loadLexer(() => import("marked"));
+    await fetchLater(() => import("../src/later"));
     expect(bare(draw("Some **bold**\nwords.\n\n- one", false))).toBe(
       "<p>Some <strong>bold</strong>\nwords.</p><ul><li>one</li></ul>",
     );
   });
 
   test("it is asked for until it comes, each time as something new", async () => {
-    forgetLexer();
+    forgetLater();
     vi.useFakeTimers();
     const load = vi.fn(async (attempt: number) => {
       if (attempt < 3) throw new TypeError("Failed to fetch");
-      return import("marked");
+      return import("../src/later");
     });
-    const loaded = loadLexer(load);
+    const loaded = fetchLater(load);
     await vi.advanceTimersByTimeAsync(10_000);
     await loaded;
     expect(load.mock.calls.map(([attempt]) => attempt)).toEqual([0, 1, 2, 3]);
@@ -208,14 +208,14 @@ describe("without its lexer", () => {
   });
 
   test("one that cannot cope with a text leaves it as it was written", async () => {
-    forgetLexer();
+    forgetLater();
     class Broken {
       lex() {
         throw new Error("Infinite loop");
       }
     }
-    await loadLexer(async () => ({ Lexer: Broken }) as unknown as LexerFile);
+    await fetchLater(async () => ({ Lexer: Broken }) as unknown as Later);
     expect(bare(draw("*a*"))).toBe("<p>*a*</p>");
-    forgetLexer();
+    forgetLater();
   });
 });

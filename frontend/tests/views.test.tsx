@@ -3,7 +3,7 @@ import { render } from "preact";
 import { act } from "preact/test-utils";
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { Chat } from "../src/chat";
-import { loadLexer } from "../src/lexer";
+import { fetchLater } from "../src/fetched";
 import type { Message, Settings } from "../src/protocol";
 import { keep } from "../src/storage";
 import { texts } from "../src/text";
@@ -16,7 +16,7 @@ let chat: Chat;
 let requests: { method: string; path: string; body: Record<string, unknown> }[];
 let refuse: boolean;
 
-beforeAll(() => loadLexer(() => import("marked")));
+beforeAll(() => fetchLater(() => import("../src/later")));
 beforeEach(() => {
   fakeSockets();
   localStorage.clear();

@@ -15,7 +15,7 @@ from tests.simulators.openai import OpenAISimulator
 from .bubble import Bubble
 from .conftest import Site, embed
 
-LEXER = re.compile(r"/lexer\.[0-9a-f]{12}\.js")
+LATER = re.compile(r"/later\.[0-9a-f]{12}\.js")
 UNTIL_USABLE = 26_000
 """Bytes, gzipped: page, style and script."""
 
@@ -31,18 +31,18 @@ def weight(url: str) -> int:
 def test_all_until_the_composer_is_usable_is_within_its_budget(
     page: Page, site: Site, widget: Widget, server: Server
 ) -> None:
-    """Four requests: widget.js (3 kB), the page (1), panel.css (4) and panel.js (20).
+    """Four requests: widget.js (3 kB), the page (1), panel.css (4) and panel.js (21).
 
-    lexer.js (11 kB) is left waiting: nobody needs it to type.
+    later.js (12 kB) is left waiting: nobody needs it to type.
     """
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.route(LEXER, lambda route: None)
+    page.route(LATER, lambda route: None)
     embed(site, widget, server)
     page.goto(site.origin)
     bubble = Bubble(page).open()
     bubble.composer.fill("Usable")
-    needed = [url for url in asked if url.startswith(server.url + "/") and not LEXER.search(url)]
+    needed = [url for url in asked if url.startswith(server.url + "/") and not LATER.search(url)]
     names = [url.removesuffix("/").rsplit("/", 1)[1] for url in needed]
     assert names[:4] == ["widget.js", widget.key, "panel.css", "panel.js"]
     assert set(names[4:]) <= {"sessions", "v1"}, "the session that writing begins"
@@ -55,11 +55,11 @@ def hold(held: list[Route], route: Route) -> None:
     held.append(route)
 
 
-def test_an_answer_is_shown_whole_before_the_lexer_is_there(
+def test_an_answer_is_shown_whole_before_the_markdown_lexer_is_there(
     bubble: Bubble, page: Page, openai: OpenAISimulator, complaints: list[str]
 ) -> None:
     held: list[Route] = []
-    page.route(LEXER, lambda route: hold(held, route))
+    page.route(LATER, lambda route: hold(held, route))
     openai.tokens = ["Hello ", "**world**", ".\n\n", "- one\n", "- two"]
     bubble.open().ask("Hi")
     bubble.finished()
@@ -84,7 +84,7 @@ def proxied(route: Route) -> None:
 @pytest.mark.parametrize(
     "fail", [lambda route: route.abort(), broken, proxied], ids=["cut", "half", "proxy"]
 )
-def test_a_lexer_that_does_not_come_is_asked_for_again(
+def test_what_does_not_come_is_asked_for_again(
     bubble: Bubble, page: Page, openai: OpenAISimulator, fail: Callable[[Route], None]
 ) -> None:
     tries: list[str] = []
@@ -96,7 +96,7 @@ def test_a_lexer_that_does_not_come_is_asked_for_again(
         else:
             route.continue_()
 
-    page.route(LEXER, first_twice)
+    page.route(LATER, first_twice)
     openai.tokens = ["**All** there"]
     bubble.open().ask("Hi")
     bubble.finished()

@@ -41,7 +41,7 @@ export function App({ chat, settings, text, host, opened }: AppProps) {
 
   // The same words twice in a row must be a change to be said again.
   const say = (words: string) => setSaid((last) => (last === words ? `${words}\u00a0` : words));
-  useAnnouncements(state, text, name, say);
+  useAnnouncements(chat, text, name, say);
 
   // On the document, since the focus is nowhere after the button it was on has gone.
   useEffect(() => {

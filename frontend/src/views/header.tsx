@@ -1,5 +1,6 @@
 import { useSurroundings } from "./context";
 import { Icon, IconButton } from "./icons";
+import { Menu } from "./menu";
 
 interface HeaderProps {
   /** Missing where the panel is a page of its own: there is nothing to close. */
@@ -41,6 +42,7 @@ export function Header({ onClose, listing, onList, onNew }: HeaderProps) {
       {(conversation !== null || messages.length > 0) && (
         <IconButton icon="compose" label={text("new_conversation")} onClick={onNew} />
       )}
+      {!listing && (conversations.length > 0 || messages.length > 0) && <Menu />}
       {onClose && <IconButton icon="close" label={text("close")} onClick={onClose} />}
     </div>
   );

@@ -4,6 +4,7 @@ const PATHS = {
   close: "M6 6l12 12M18 6L6 18",
   plus: "M12 5v14M5 12h14",
   compose: "M12 20h8M16.5 4.5a2.1 2.1 0 0 1 3 3L8 19l-4 1 1-4z",
+  more: "M5 12h.01M12 12h.01M19 12h.01",
   list: "M3.5 12a8.5 8.5 0 1 0 2.6-6.1L3.5 8.3M3.5 3.5v4.8h4.8M12 7.5V12l3 2",
   back: "M15 5l-7 7 7 7",
   send: "M12 19V5M5.5 11.5L12 5l6.5 6.5",
@@ -37,10 +38,11 @@ interface IconButtonProps {
   onClick(event: MouseEvent): void;
   class?: string;
   pressed?: boolean;
+  expanded?: boolean;
   id?: string;
 }
 
-export function IconButton({ icon, label, onClick, pressed, ...rest }: IconButtonProps) {
+export function IconButton({ icon, label, onClick, pressed, expanded, ...rest }: IconButtonProps) {
   return (
     <button
       type="button"
@@ -49,6 +51,7 @@ export function IconButton({ icon, label, onClick, pressed, ...rest }: IconButto
       aria-label={label}
       title={label}
       aria-pressed={pressed}
+      aria-expanded={expanded}
       onClick={onClick}
     >
       <Icon name={icon} />
