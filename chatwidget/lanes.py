@@ -26,6 +26,10 @@ class Room:
         """The vendors that take nothing more now."""
         return [vendor for vendor, count in self.held.items() if count >= WIDTH]
 
+    def left(self, vendor: Hashable) -> int:
+        """Return how many places the vendor's lane has."""
+        return max(0, WIDTH - self.held[vendor])
+
     def take(self, vendor: Hashable) -> bool:
         """Take a place in the vendor's lane. Returns False if there is none."""
         if self.held[vendor] >= WIDTH:

@@ -21,7 +21,8 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Count, F, Min, Q, QuerySet
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from chatwidget import claims, health, metrics, process
@@ -47,7 +48,6 @@ from .models import Delivery, Feedback, State
 log = logging.getLogger(__name__)
 
 JOB = "deliver feedback"
-BATCH = 50
 ATTEMPT_SHARE = 0.8
 """An attempt's deadline as a share of the lease, so that the lease outlives the attempt."""
 LEAST_ATTEMPTS = 12
@@ -124,50 +124,62 @@ class Due:
 async def drain() -> bool:
     """Job: start sending what is due, each agent's in its own lane."""
     running = process.running()
-    due, more = await running.store.write(claim_due, running.lanes.room(JOB))
-    for one in due:
+    for one in await running.store.write(claim_due, running.lanes.room(JOB)):
         running.lanes.start(JOB, one.agent.pk, _send(one))
-    return more
+    return False  # a lane that is full asks for more as it empties
 
 
-def claim_due(room: Room) -> tuple[list[Due], bool]:
-    """Take deliveries that are due, as far as lanes have room, and tell if there may be more."""
+def claim_due(room: Room) -> list[Due]:
+    """Take what is due, of each agent the oldest, as far as its lane has room."""
     now = timezone.now()
-    waiting = (
-        Delivery.objects.select_related("agent", "feedback__message__question")
-        .select_related("feedback__message__conversation__visitor__widget")
-        .filter(Q(lease_until=None) | Q(lease_until__lt=now), state=State.PENDING, next_at__lte=now)
-        .exclude(agent__in=room.full)
-    )
-    found = list(waiting.order_by("next_at")[:BATCH])
-    due = [_claim(one, now) for one in found if room.take(one.agent_id)]
-    return list(filter(None, due)), len(found) == BATCH
+    due = _free(now).filter(next_at__lte=now).exclude(agent__in=room.full)
+    found: list[int] = []
+    for agent in due.order_by().values_list("agent", flat=True).distinct():
+        oldest = due.filter(agent=agent).order_by("next_at")[: room.left(agent)]
+        # PostgreSQL passes over what another process is just taking.
+        found += oldest.select_for_update(skip_locked=True).values_list("pk", flat=True)
+    return claim(found, now)
 
 
-def _claim(delivery: Delivery, now: datetime) -> Due | None:
+def claim(rows: list[int], now: datetime) -> list[Due]:
+    """Take those of these rows that nobody else has, all by one statement."""
     token = uuid.uuid4()
-    first = delivery.first_tried_at or now
-    taken = Delivery.objects.filter(
-        Q(lease_until=None) | Q(lease_until__lt=now), pk=delivery.pk, state=State.PENDING
-    ).update(
+    _free(now).filter(pk__in=rows).update(
         lease_token=token,
         lease_until=now + timedelta(seconds=settings.DELIVERY_LEASE_S),
-        attempts=delivery.attempts + 1,
-        first_tried_at=first,
-        sent_revision=delivery.revision,
+        attempts=F("attempts") + 1,
+        first_tried_at=Coalesce("first_tried_at", now),
+        sent_revision=F("revision"),
     )
-    if not taken:
-        return None
-    feedback, message = delivery.feedback, delivery.feedback.message
+    ours = Delivery.objects.filter(pk__in=rows, lease_token=token).order_by("next_at")
+    return [
+        _due(one)
+        for one in ours.select_related("feedback__message__question")
+        .select_related("feedback__message__conversation__visitor")
+        .prefetch_related("agent", "feedback__message__conversation__visitor__widget")
+    ]
+
+
+def _free(now: datetime) -> QuerySet[Delivery]:
+    """Return what is on its way and in nobody's hands."""
+    return Delivery.objects.filter(
+        Q(lease_until=None) | Q(lease_until__lt=now), state=State.PENDING
+    )
+
+
+def _due(delivery: Delivery) -> Due:
+    assert delivery.lease_token, "it was just claimed"
+    assert delivery.first_tried_at, "with the claim"
+    feedback = delivery.feedback
     return Due(
         pk=delivery.pk,
-        token=token,
+        token=delivery.lease_token,
         revision=delivery.revision,
-        attempts=delivery.attempts + 1,
-        first_tried_at=first,
+        attempts=delivery.attempts,
+        first_tried_at=delivery.first_tried_at,
         agent=delivery.agent,
-        message=message.pk,
-        visitor=str(message.conversation.visitor_id),
+        message=feedback.message_id,
+        visitor=str(feedback.message.conversation.visitor_id),
         vote=feedback.vote or "",
         rating=rating_of(feedback),
     )
@@ -216,9 +228,12 @@ async def _send(due: Due) -> None:
     if refused or (due.agent.problem and error is None):
         # The key is one, however many votes it is refused for: the agent says so once.
         await running.store.write(claims.note_problem, due.agent, str(error) if refused else "")
-    frame = await running.store.write(settle, due, error)
+    is_here = running.hub.is_here(due.visitor)
+    frame = await running.store.write(settle, due, error, show=is_here)
     if frame:
         running.hub.publish(due.visitor, frame)
+    else:
+        running.hub.ring(due.visitor, str(due.message))
 
 
 def release(due: Due) -> None:
@@ -227,14 +242,10 @@ def release(due: Due) -> None:
     mine.update(lease_token=None, lease_until=None)
 
 
-def settle(due: Due, error: Exception | None) -> MessageChanged | None:
-    """Write an attempt's outcome, if the lease is still ours. Returns the message's new frame."""
-    delivery = (
-        Delivery.objects.select_for_update(of=("self",))
-        .select_related("feedback")
-        .filter(pk=due.pk, lease_token=due.token)
-        .first()
-    )
+def settle(due: Due, error: Exception | None, *, show: bool = True) -> MessageChanged | None:
+    """Write an attempt's outcome, if the lease is still ours. Returns what `touch` does."""
+    mine = Delivery.objects.filter(pk=due.pk, lease_token=due.token)
+    delivery = mine.select_for_update().first()
     if delivery is None:
         return None
     now = timezone.now()
@@ -255,7 +266,7 @@ def settle(due: Due, error: Exception | None) -> MessageChanged | None:
     delivery.save()
     if delivery.state == State.FAILED:
         alerts.failed(delivery)
-    return touch(due.message)
+    return touch(due.message, show=show)
 
 
 def _after_failure(delivery: Delivery, due: Due, error: Exception, now: datetime) -> None:
@@ -283,15 +294,15 @@ def wait_s(attempts: int) -> float:
     return longest if attempts == 1 else random.uniform(0, longest)  # noqa: S311
 
 
-def touch(message: uuid.UUID) -> MessageChanged | None:
-    """Note that a message looks different now. Returns its frame, or None if it is erased."""
+def touch(message: uuid.UUID, *, show: bool = True) -> MessageChanged | None:
+    """Note that a message looks different now. Returns its frame, None if it is erased, and where
+    nobody is shown it."""
     now = timezone.now()
-    Message.objects.filter(pk=message).update(changed_at=now)
-    found = Message.objects.to_show().filter(pk=message).first()
-    if found is None:
-        return None
-    Conversation.objects.filter(pk=found.conversation_id).update(changed_at=now)
-    return message_frame(found)
+    changed = Message.objects.filter(pk=message)
+    changed.update(changed_at=now)
+    Conversation.objects.filter(pk__in=changed.values("conversation")).update(changed_at=now)
+    found = Message.objects.to_show().filter(pk=message).first() if show else None
+    return message_frame(found) if found else None
 
 
 # --- what the operator does -----------------------------------------------------------------------
