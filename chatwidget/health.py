@@ -25,6 +25,19 @@ def collect(gather: Callable[[], None]) -> Callable[[], None]:
     return gather
 
 
+_watched: dict[str, Callable[[], bool]] = {}
+
+
+def watch(name: str) -> Callable[[Callable[[], bool]], Callable[[], bool]]:
+    """Have `/workz` name `name` when the function says that this work is late."""
+
+    def register(is_late: Callable[[], bool]) -> Callable[[], bool]:
+        _watched[name] = is_late
+        return is_late
+
+    return register
+
+
 @collect
 def _count_tasks() -> None:
     tasks.set(process.count_tasks())
@@ -48,6 +61,17 @@ def ready(request: HttpRequest) -> HttpResponse:
         failing.append("draining")
     if failing:
         return JsonResponse({"status": "unavailable", "failing": failing}, status=503)
+    return JsonResponse({"status": "ok"})
+
+
+@never_cache
+@require_safe
+def work(request: HttpRequest) -> HttpResponse:
+    """200 when background work keeps up, else 503 naming what is late: for alarms, not for a
+    proxy, since another process would be no better."""
+    late = [name for name, is_late in _watched.items() if is_late()]
+    if late:
+        return JsonResponse({"status": "late", "late": late}, status=503)
     return JsonResponse({"status": "ok"})
 
 

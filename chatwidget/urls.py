@@ -41,6 +41,7 @@ urlpatterns = [
     path("api/v1/", include(api)),
     path("healthz", health.alive),
     path("readyz", health.ready),
+    path("workz", health.work),
     path("metrics", health.metrics),
     path("admin/", admin.site.urls),
 ]

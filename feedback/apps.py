@@ -21,6 +21,8 @@ class FeedbackConfig(AppConfig):
 
         pace = min(1.0, settings.FEEDBACK_FIRST_RETRY_S)
         jobs.register(delivery.JOB, every_s=pace, run=delivery.drain)
+        ids_s = min(delivery.IDS_EVERY_S, 10 * pace)
+        jobs.register(delivery.IDS_JOB, every_s=ids_s, run=delivery.look_for_ids)
         look_s = min(alerts.LOOK_S, settings.ALERT_RETRY_S)
         jobs.register(alerts.JOB, every_s=look_s, run=alerts.tell)
         jobs.register(alerts.FORGET_JOB, every_s=3600.0, run=alerts.forget)

@@ -43,13 +43,17 @@ from chatwidget.runner import open_provider
 from chatwidget.serializers import message_frame
 
 from . import alerts
+from .alert_words import late_votes
 from .models import Delivery, Feedback, State
 
 log = logging.getLogger(__name__)
 
 JOB = "deliver feedback"
+IDS_JOB = "deliver votes whose answer has its id now"
+IDS_EVERY_S = 5.0
 ATTEMPT_SHARE = 0.8
 """An attempt's deadline as a share of the lease, so that the lease outlives the attempt."""
+RESENT_TOGETHER = 20
 LEAST_ATTEMPTS = 12
 LEAST_AGE = timedelta(days=7)
 LONGEST_WAIT_S = 12 * 3600.0
@@ -119,6 +123,28 @@ class Due:
     visitor: str
     vote: str
     rating: Rating = field(repr=False)
+
+
+async def look_for_ids() -> bool:
+    """Job: have votes sent whose answer has its id meanwhile."""
+    if await process.running().store.write(identify):
+        process.wake(JOB)
+    return False
+
+
+def identify() -> int:
+    """Make due what waited for an id that is known now, and park what waited in vain for a week.
+
+    Returns how many are due.
+    """
+    now = timezone.now()
+    waiting = Delivery.objects.filter(state=State.PENDING, next_at=None, problem=WAITS_FOR_ID)
+    unknown = waiting.filter(feedback__message__upstream_id="")
+    unknown.filter(feedback__updated_at__lt=now - LEAST_AGE).update(
+        state=State.FAILED, problem="the vendor has never told the answer's id"
+    )
+    known = waiting.exclude(feedback__message__upstream_id="")
+    return known.update(next_at=now, problem="")
 
 
 async def drain() -> bool:
@@ -309,26 +335,41 @@ def touch(message: uuid.UUID, *, show: bool = True) -> MessageChanged | None:
 
 
 def resend(deliveries: QuerySet[Delivery]) -> int:
-    """Try these again from the start, unless they are on their way. Returns how many."""
-    count = 0
-    for delivery in deliveries.select_related("agent", "feedback__message"):
-        if delivery.state == State.PENDING and delivery.lease_token:
-            continue
+    """Try these again from the start, unless somebody has them. Returns how many are on their way.
+
+    A few share a commit, so that a thousand do not keep visitors waiting.
+    """
+    rows = deliveries.exclude(state=State.PENDING, lease_token__isnull=False)
+    rows = rows.select_related("agent", "feedback__message__conversation").order_by("pk")
+    found, count = list(rows), 0
+    for start in range(0, len(found), RESENT_TOGETHER):
         with transaction.atomic():
-            schedule(delivery.feedback, delivery.agent)
-            frame = touch(delivery.feedback.message_id)
-        visitor = delivery.feedback.message.conversation.visitor_id
-        process.publish(visitor, *filter(None, [frame]))
-        count += 1
+            sent = [_resend(one) for one in found[start : start + RESENT_TOGETHER]]
+        for visitor, frame, state in sent:
+            process.publish(visitor, *filter(None, [frame]))
+            count += state == State.PENDING
     process.wake(JOB)
     return count
 
 
+def _resend(delivery: Delivery) -> tuple[uuid.UUID, MessageChanged | None, str]:
+    state = schedule(delivery.feedback, delivery.agent).state
+    message = delivery.feedback.message
+    return message.conversation.visitor_id, touch(message.pk), state
+
+
+# --- what whoever watches is told -----------------------------------------------------------------
+
+
 @health.collect
 def _gauges() -> None:
-    backlog = Delivery.objects.filter(state=State.PENDING).aggregate(
-        count=Count("pk"), oldest=Min("feedback__updated_at")
-    )
+    on_their_way = Delivery.objects.filter(state=State.PENDING, next_at__isnull=False)
+    backlog = on_their_way.aggregate(count=Count("pk"), oldest=Min("feedback__updated_at"))
     metrics.backlog.set(backlog["count"])
     oldest = backlog["oldest"]
     metrics.backlog_age.set((timezone.now() - oldest).total_seconds() if oldest else 0)
+
+
+@health.watch("feedback")
+def _is_late() -> bool:
+    return late_votes().exists()
