@@ -45,6 +45,8 @@ class Card:
     lines: list[CardLine] = field(default_factory=list)
     empty: str = ""
     """What to do while there is nothing yet."""
+    more: str = ""
+    """What its link says; empty: that it leads to all of them."""
     add_url: str = ""
     add_label: str = ""
     alert: str = ""

@@ -111,9 +111,9 @@ class Compared:
 
 
 def compare_shares(
-    one: Figures, other: Figures, name: str, level: float, *, failures: bool = False
+    one: Figures, other: Figures, level: float, *, failures: bool = False
 ) -> Compared:
-    """Compare thumbs up, or failures, of one with those of another, which is called `name`."""
+    """Compare the share of thumbs up, or of failures, of one with that of another."""
     if failures:
         found = difference(one.failed, one.answers, other.failed, other.answers, level)
         enough = min(one.answers, other.answers) >= FEW
@@ -122,7 +122,7 @@ def compare_shares(
         enough = min(one.votes, other.votes) >= FEW
     if found is None or not enough:
         return Compared("", "too few to compare")
-    words = f"{points(found)} against {name}"
+    words = points(found)
     if not found.is_clear:
         return Compared("", f"no clear difference: {words}")
     more = found.value > 0
@@ -135,16 +135,16 @@ def points(found: Difference) -> str:
     return f"{100 * found.value:+.1f} points ({low:+.1f} to {high:+.1f})".replace("-", "−")
 
 
-def compare_times(one: Figures, other: Figures, name: str, level: float) -> Compared:
+def compare_times(one: Figures, other: Figures, level: float) -> Compared:
     """Compare medians: one is faster only where the two intervals do not touch."""
     mine, theirs = one.times.interval(0.5, level), other.times.interval(0.5, level)
     if mine is None or theirs is None or min(one.times.total, other.times.total) < FEW:
         return Compared("", "too few to compare")
     if mine.high < theirs.low:
-        return Compared("faster", f"than {name}", good=True)
+        return Compared("faster", "", good=True)
     if mine.low > theirs.high:
-        return Compared("slower", f"than {name}")
-    return Compared("", f"no clear difference to {name}")
+        return Compared("slower", "")
+    return Compared("", "no clear difference")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def lines(found: dict[Any, Figures], names: dict[Any, tuple[str, str]]) -> list[
     named = [(names.get(key, ("(deleted)", "")), figures) for key, figures in ranked]
     if not named:
         return []
-    (base_name, _url), base = named[0]
+    _name, base = named[0]
     level = level_of_each(len(named) - 1)
     return [
         Line(name, url, figures, is_base=len(named) > 1)
@@ -176,9 +176,9 @@ def lines(found: dict[Any, Figures], names: dict[Any, tuple[str, str]]) -> list[
             name,
             url,
             figures,
-            shares=compare_shares(figures, base, base_name, level),
-            failures=compare_shares(figures, base, base_name, level, failures=True),
-            speed=compare_times(figures, base, base_name, level),
+            shares=compare_shares(figures, base, level),
+            failures=compare_shares(figures, base, level, failures=True),
+            speed=compare_times(figures, base, level),
         )
         for (name, url), figures in named
     ]
@@ -353,7 +353,8 @@ class DashboardAdmin(ModelAdmin[Tally]):
             "periods": [(one, one == days, period_link(request, one)) for one in PERIODS],
             "narrowed": bool(agent or widget or not days),
             "total": summary.total,
-            "trends": trends(summary, period),
+            "trends": trends(summary),
+            "before": before(period),
             "charts": charts(period, summary.by_day),
             "agents": lines(summary.by_agent, agent_names(summary.by_agent)),
             "widgets": lines(summary.by_widget, widget_names(summary.by_widget)),
@@ -375,7 +376,7 @@ class DashboardAdmin(ModelAdmin[Tally]):
         url = reverse("admin:feedback_tally_changelist")
         figure, caption = "–", "no votes in the last 7 days"
         if share is not None and interval is not None:
-            figure = f"{share:.0%}"
+            figure = f"{100 * share:.0f}\u00a0%"
             caption = f"thumbs up in the last 7 days ({between(interval)}, {total.votes:,} votes)"
         return Card(
             title="Dashboard",
@@ -386,7 +387,7 @@ class DashboardAdmin(ModelAdmin[Tally]):
             lines=[
                 CardLine(
                     text=line.name,
-                    note=f"{line.figures.share:.0%} of {line.figures.votes:,}"
+                    note=f"{100 * line.figures.share:.0f} % of {line.figures.votes:,}"
                     if line.figures.share is not None
                     else f"{line.figures.answers:,} answers",
                     icon="agent",
@@ -394,13 +395,14 @@ class DashboardAdmin(ModelAdmin[Tally]):
                 )
                 for line in lines(summary.by_agent, agent_names(summary.by_agent))[:5]
             ],
+            more="To the dashboard",
             empty="How many answers helped, how fast they came, how many failed: day by day.",
         )
 
 
 def between(interval: Interval) -> str:
     """Return an interval of shares in percent."""
-    return f"{100 * interval.low:.0f}–{100 * interval.high:.0f} %"
+    return f"{100 * interval.low:.0f}–{100 * interval.high:.0f}\u00a0%"
 
 
 def period_link(request: HttpRequest, days: int) -> str:
@@ -436,14 +438,19 @@ def widget_names(keys: Iterable[Any]) -> dict[Any, tuple[str, str]]:
     return {pk: (one.name, f"{url}?widget={pk}") for pk, one in found.items()}
 
 
-def trends(summary: Summary, period: Period) -> dict[str, Compared]:
+def trends(summary: Summary) -> dict[str, Compared]:
     """Compare thumbs up and failures with as many days before."""
-    name = f"the {len(period.days)} days before" if len(period.days) > 1 else "the day before"
     now, then = summary.total, summary.before
     return {
-        "shares": compare_shares(now, then, name, level_of_each(1)),
-        "failures": compare_shares(now, then, name, level_of_each(1), failures=True),
+        "shares": compare_shares(now, then, level_of_each(1)),
+        "failures": compare_shares(now, then, level_of_each(1), failures=True),
     }
+
+
+def before(period: Period) -> str:
+    """Return what a period is compared with, in words."""
+    days = len(period.days)
+    return f"the {days} days before" if days > 1 else "the day before"
 
 
 def counting() -> dict[str, Any]:
@@ -528,7 +535,7 @@ def with_interval(one: Figures, what: str) -> str:
     interval = one.failure_interval if what == "failed" else one.share_interval
     if share is None or interval is None:
         return "–"
-    return f"{100 * share:.1f} % ({between(interval)})"
+    return f"{100 * share:.1f}\u00a0% ({between(interval)})"
 
 
 def shares_chart(days: list[date], figures: list[Figures]) -> Chart:
@@ -608,8 +615,8 @@ def seconds(value: float | None) -> str:
     if value is None:
         return "–"
     if value < 10:
-        return f"{value:.1f} s"
-    return f"{value:.0f} s" if value < 120 else f"{value / 60:.1f} min"
+        return f"{value:.1f}\u00a0s"
+    return f"{value:.0f}\u00a0s" if value < 120 else f"{value / 60:.1f}\u00a0min"
 
 
 def votes_chart(days: list[date], figures: list[Figures]) -> Chart:

@@ -15,7 +15,7 @@ def share(value: float | None) -> str:
     """Return a share in percent; with a decimal where it is small, since failures are."""
     if value is None:
         return "–"
-    return f"{100 * value:.1f} %" if 0 < value < 0.1 else f"{100 * value:.0f} %"
+    return f"{100 * value:.1f}\u00a0%" if 0 < value < 0.1 else f"{100 * value:.0f}\u00a0%"
 
 
 @register.filter
