@@ -1,9 +1,7 @@
 // The button and the frame around the iframe, in a shadow root of their own: the host page's styles cannot reach in,
 // and ours cannot leak out. Works under a strict Content-Security-Policy and Trusted Types: elements are made one by
 // one, styles are adopted, and no string is ever parsed as HTML.
-import { css, parseHex, textOn } from "./colour";
 import style from "./launcher.css";
-import type { Look } from "./messages";
 
 const DEFAULT_COLOUR = "#4f46e5";
 const CHAT =
@@ -29,15 +27,27 @@ function icon(path: string): SVGElement {
   return svg;
 }
 
-export function drawLauncher(look: Look, label: string): Launcher {
-  const host = document.createElement("chat-widget");
-  const button = document.createElement("button");
-  const frame = document.createElement("div");
-  const badge = document.createElement("b");
+/** Black or white, whichever contrasts more with `#rrggbb`: by colour.ts's formula, near enough for an icon. */
+export function inkOn(colour: string): string {
+  const light = (at: number) => (Number.parseInt(colour.slice(at, at + 2), 16) / 255) ** 2.2;
+  return 0.2126 * light(1) + 0.7152 * light(3) + 0.0722 * light(5) > 0.18 ? "#000" : "#fff";
+}
 
-  const colour = parseHex(look.color) ?? parseHex(DEFAULT_COLOUR)!;
-  button.style.setProperty("--color", css(colour));
-  button.style.setProperty("--ink", css(textOn(colour)));
+/** `inline`: there is no button, and the frame fills what the host is put into. */
+export function drawLauncher(
+  { color = "", position, theme }: Record<string, string | undefined>,
+  label: string,
+  inline: boolean,
+): Launcher {
+  const make = document.createElement.bind(document);
+  const host = make("chat-widget");
+  const button = make("button");
+  const frame = make("div");
+  const badge = make("b");
+
+  const colour = /^#[\da-f]{6}$/i.test(color) ? color : DEFAULT_COLOUR;
+  button.style.setProperty("--color", colour);
+  button.style.setProperty("--ink", inkOn(colour));
   button.type = "button";
   button.setAttribute("aria-label", label);
   button.setAttribute("aria-haspopup", "dialog");
@@ -47,10 +57,10 @@ export function drawLauncher(look: Look, label: string): Launcher {
   button.append(icon(CHAT), icon(DOWN), badge);
 
   // The panel's background, until the panel has drawn its own.
-  const dark =
-    look.theme === "dark" || (look.theme !== "light" && matchMedia("(prefers-color-scheme:dark)").matches);
+  const dark = theme === "dark" || (theme !== "light" && matchMedia("(prefers-color-scheme:dark)").matches);
   frame.classList.toggle("dark", dark);
-  for (const part of [button, frame]) part.classList.toggle("left", look.position === "left");
+  host.classList.toggle("left", position === "left");
+  host.classList.toggle("inline", inline);
 
   const sheet = new CSSStyleSheet();
   sheet.replaceSync(style);

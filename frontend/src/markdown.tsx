@@ -4,10 +4,10 @@ import type { Token, Tokens } from "marked";
 import type { ComponentChildren, VNode } from "preact";
 import { useMemo } from "preact/hooks";
 import { later, lex } from "./fetched";
-import { safeUrl, whereTo } from "./links";
 import { useText } from "./views/context";
 import { CopyButton } from "./views/copy";
 import { Icon } from "./views/icons";
+import { Link } from "./views/link";
 
 /** Answers have their headings below the panel's own (h1, h2), and skip no level whatever the agent does. */
 const TOP_HEADING = 3;
@@ -50,22 +50,15 @@ function decode(text: string): string {
   });
 }
 
-function Link({ href, title, children }: { href: string; title?: string; children: ComponentChildren }) {
-  const url = safeUrl(decode(href));
-  if (!url) return <>{children}</>;
-  return (
-    <a href={url.href} title={title ?? whereTo(url)} target="_blank" rel="noopener noreferrer nofollow">
-      {children}
-    </a>
-  );
-}
-
 /** An image would tell its host who reads what, and when: it is shown as a link that says where it leads. */
 function ImageLink({ token }: { token: Tokens.Image }) {
   const text = useText();
-  const url = safeUrl(decode(token.href));
   const name = decode(token.text) || text("image");
-  return <Link href={token.href}>{url ? `${name} (${whereTo(url)})` : name}</Link>;
+  return (
+    <Link href={decode(token.href)} words={name}>
+      {name}
+    </Link>
+  );
 }
 
 function TaskBox({ checked }: { checked: boolean }) {
@@ -168,7 +161,7 @@ function draw(token: Token, key: number, headings: Headings): ComponentChildren 
       return <br key={key} />;
     case "link":
       return (
-        <Link key={key} href={token.href} {...(token.title ? { title: decode(token.title) } : {})}>
+        <Link key={key} href={decode(token.href)} words={words(token.tokens ?? [])}>
           {inline(token.tokens)}
         </Link>
       );
@@ -252,19 +245,23 @@ export function Markdown({ text, finished = true, breaks = false }: MarkdownProp
   );
 }
 
-/** What a screen reader should say: the words, without the marks. */
+/** The words of `tokens`, without the marks. */
+const words = (tokens: Token[]): string =>
+  tokens
+    .map((token) => {
+      const { header, rows, items, tokens } = token as Tokens.Generic;
+      if (header)
+        return [header, ...rows]
+          .map((row) => row.map((cell: Tokens.TableCell) => words(cell.tokens)).join(", "))
+          .join("\n");
+      if (items) return items.map((item: Tokens.ListItem) => words(item.tokens)).join("\n");
+      if (tokens) return words(tokens);
+      return decode("text" in token ? token.text : token.type === "checkbox" ? "" : token.raw);
+    })
+    .join("");
+
+/** What a screen reader should say. */
 export function plainText(text: string): string {
-  const all = (tokens: Token[]) => tokens.map(say).join("");
-  const say = (token: Token): string => {
-    const { header, rows, items, tokens } = token as Tokens.Generic;
-    if (header)
-      return [header, ...rows]
-        .map((row) => row.map((cell: Tokens.TableCell) => all(cell.tokens)).join(", "))
-        .join("\n");
-    if (items) return items.map((item: Tokens.ListItem) => all(item.tokens)).join("\n");
-    if (tokens) return all(tokens);
-    return decode("text" in token ? token.text : token.type === "checkbox" ? "" : token.raw);
-  };
   const tokens = lex(text, false);
-  return tokens ? all(tokens).trim() : text;
+  return tokens ? words(tokens).trim() : text;
 }

@@ -1,6 +1,7 @@
 // All that the host page (the loader) and the panel (the iframe) say to each other, and the one place where either side
 // decides whether to believe a message: it must come from the right window AND the right origin. Messages are posted to
 // a named origin only.
+import type { ChatWidgetEvents } from "./chatwidget";
 
 /** Where the visitor is on the host's site. */
 export interface Page {
@@ -9,22 +10,41 @@ export interface Page {
   referrer: string;
 }
 
-/** What the script tag says about looks; each may be missing. */
+/** The script tag's `data-` attributes, as far as the panel needs them; each may be missing. */
 export interface Look {
   color?: string | undefined;
-  position?: string | undefined;
   theme?: string | undefined;
   locale?: string | undefined;
-  label?: string | undefined;
+  /** Where the panel is part of the page. It is then always seen. */
+  target?: string | undefined;
 }
 
-export type ToPanel =
-  /** First message after the iframe has loaded. Its origin becomes the only one the panel listens to. */
-  | ({ type: "hello"; page: Page } & Look)
+/** What a site may have the panel do. */
+export interface Commands {
+  send: string;
+  prefill: string;
+  newConversation: undefined;
+  identify: string;
+  reset: undefined;
+}
+
+type Named<Values> = { [Name in keyof Values]: { type: Name; value: Values[Name] } }[keyof Values];
+
+export type Command = Named<Commands>;
+
+/** Each carries where the visitor is now. */
+export type ToPanel = { page: Page } & (
+  | Command
+  /** The first one after the iframe has loaded: its origin becomes the only one the panel listens to. Again later, when
+   * the looks change. */
+  | { type: "hello"; value: Look }
   /** The panel is now seen, and should take the focus. */
-  | { type: "open"; page: Page }
+  | { type: "open" }
   /** The panel is now hidden. */
-  | { type: "close" };
+  | { type: "close" }
+  /** The visitor is somewhere else, or the site says more of where they are. */
+  | { type: "page" }
+);
 
 export type ToPage =
   /** Answer to `hello`: the panel is drawn. */
@@ -33,8 +53,15 @@ export type ToPage =
   | { type: "close" }
   /** The visitor pressed Escape, and nothing in the panel was there to be closed by it. */
   | { type: "escape" }
-  /** Messages that the visitor has not seen yet. */
-  | { type: "unread"; count: number };
+  /** What the site may hear of. */
+  | Report;
+
+export type Report = {
+  [Name in Exclude<keyof ChatWidgetEvents, "ready" | "open" | "close">]: {
+    type: Name;
+    detail: ChatWidgetEvents[Name];
+  };
+}[Exclude<keyof ChatWidgetEvents, "ready" | "open" | "close">];
 
 const VERSION = 1;
 

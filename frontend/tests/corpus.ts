@@ -49,7 +49,7 @@ export const CONSTRUCTS: Record<string, [source: string, html: string]> = {
     '<p><a href="https://x.test/">https://x.test/</a> <a href="mailto:me@x.test">me@x.test</a></p>',
   ],
   "reference link": ["[a][1]\n\n[1]: https://x.test/", '<p><a href="https://x.test/">a</a></p>'],
-  image: ["![A cat](https://x.test/cat.png)", '<p><a href="https://x.test/cat.png">A cat (x.test)</a></p>'],
+  image: ["![A cat](https://x.test/cat.png)", '<p><a href="https://x.test/cat.png">A cat</a></p>'],
   entities: ["&lt;b&gt; &amp; &copy; &#8364; &#x20AC; &nosuch;", "<p><b> & © € € &nosuch;</p>"],
   escapes: ["\\*a\\* 1\\. b", "<p>*a* 1. b</p>"],
 };

@@ -21,10 +21,12 @@ function draw(text: string, finished = true): HTMLElement {
 function bare(node: Node): string {
   if (node.nodeType === Node.TEXT_NODE) return node.textContent!;
   const element = node as HTMLElement;
-  const inner = [...element.childNodes].map(bare).join("");
   const name = element.localName;
+  // A link's words; where it leads is said after them.
+  const parts = name === "a" ? [element.firstChild!] : [...element.childNodes];
+  const inner = parts.map(bare).join("");
   if (name === "button" || name === "svg" || element.className === "code-bar") return "";
-  if (name === "div") return inner;
+  if (name === "div" || (name === "span" && !element.className)) return inner;
   const kept = ["href", "scope", "role", "aria-label"].concat(
     element.getAttribute("start") === "1" ? [] : ["start"],
   );
@@ -58,7 +60,7 @@ describe("common constructs", () => {
 });
 
 const ALLOWED = new Set(
-  "a,blockquote,br,button,code,del,div,em,h3,h4,h5,h6,hr,li,ol,p,path,pre,rect,span,strong,svg,table,tbody,td,th,thead,tr,ul".split(
+  "a,blockquote,br,button,code,del,div,em,h3,h4,h5,h6,hr,li,ol,p,path,pre,rect,small,span,strong,svg,table,tbody,td,th,thead,tr,ul".split(
     ",",
   ),
 );
@@ -103,6 +105,22 @@ describe("hostile answers", () => {
     draw("<script>alert(1)</script>");
     expect(root.textContent).toContain("<script>alert(1)</script>");
   });
+});
+
+test.each([
+  ["[the docs](https://docs.test/a)", "docs.test", false],
+  ["[docs.test/a](https://docs.test/a)", undefined, false],
+  ["https://docs.test/a", undefined, false],
+  ["[us](mailto:hi@docs.test)", "hi@docs.test", false],
+  ["![cat](https://docs.test/cat.png)", "docs.test", false],
+  ["[https://bank.test](https://evil.test)", "leads to evil.test", true],
+  ["[bank.test](https://evil.test)", "leads to evil.test", true],
+  ["<https://bank.test@evil.test/>", "leads to evil.test", true],
+  ["[bank](https://b\u0430nk.test)", "leads to xn--bnk-6cd.test", true],
+])("%s says where it leads", (source, where, odd) => {
+  draw(source);
+  expect(root.querySelector("a small")?.textContent).toBe(where);
+  expect(root.querySelector("a .odd") !== null).toBe(odd);
 });
 
 test.each([

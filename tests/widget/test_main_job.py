@@ -94,7 +94,7 @@ def test_reasons_and_a_comment_follow_the_vote(bubble: Bubble, page: Page, widge
         lambda answer: answer.url.endswith("/feedback") and answer.json()["comment"] != ""
     ):
         bubble.button("Send feedback").click()
-    bubble.shows("Thank you for your feedback.")
+    bubble.shows("Thanks for your feedback.")
     stored = Feedback.objects.get(message__conversation__visitor__widget=widget)
     assert (stored.vote, stored.comment) == ("down", "The price is missing.")
     assert stored.reasons == ["incomplete"]

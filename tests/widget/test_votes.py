@@ -114,7 +114,7 @@ def test_without_a_network_it_says_that_the_vote_is_kept_and_sends_the_last_word
     assert kept is not None
     assert (kept.vote, kept.comment, kept.reasons) == ("down", "No price.", ["incomplete"])
     assert len(puts) == 1
-    bubble.shows("Thank you for your feedback.")
+    bubble.shows("Thanks for your feedback.")
 
 
 def test_a_vote_without_a_network_is_seen_by_the_other_tab(
@@ -197,7 +197,7 @@ def test_reasons_differ_by_thumb_and_none_is_required(
     expect(bubble.button("Slow")).to_be_visible()
     page.keyboard.press("Escape")
     expect(bubble.button("Slow")).to_have_count(0)
-    bubble.shows("Thank you for your feedback.")
+    bubble.shows("Thanks for your feedback.")
     eventually(page, lambda: getattr(stored(widget), "vote", None) == "down")
 
 

@@ -39,7 +39,9 @@ export function Menu() {
     const file = later();
     if (messages && file) file.download(`chat-${day}.txt`, file.transcript(messages, text, name, locale));
   };
-  const erase = async () => {
+  const erase = async (event: MouseEvent) => {
+    // Not by the second click of a double click on what asks.
+    if (event.detail > 1) return;
     close();
     button();
     if (await chat.erase()) say(text("erased"));

@@ -1,5 +1,5 @@
 import { useEffect, useState } from "preact/hooks";
-import { safeUrl, whereTo } from "../links";
+import { safeUrl } from "../links";
 import { Markdown } from "../markdown";
 import type { Citation, Message } from "../protocol";
 import { isFinal, type Outgoing } from "../state";
@@ -7,6 +7,7 @@ import { wordsFor } from "../text";
 import { useSurroundings } from "./context";
 import { AnswerActions } from "./feedback";
 import { Icon } from "./icons";
+import { Link } from "./link";
 import { focusLog } from "./scroll";
 
 const STILL_WORKING_MS = 8_000;
@@ -92,21 +93,13 @@ function Sources({ citations }: { citations: readonly Citation[] }) {
     <div class="sources">
       <span>{text("sources")}</span>
       <ol>
-        {citations.map(({ title, url }, i) => {
-          const link = safeUrl(url);
-          return (
-            <li key={i}>
-              {link ? (
-                <a href={link.href} target="_blank" rel="noopener noreferrer nofollow">
-                  {title || whereTo(link)}
-                </a>
-              ) : (
-                title || url
-              )}
-              {link && title && <small> {whereTo(link)}</small>}
-            </li>
-          );
-        })}
+        {citations.map(({ title, url }, i) => (
+          <li key={i}>
+            <Link href={url} words={title}>
+              {title || url}
+            </Link>
+          </li>
+        ))}
       </ol>
     </div>
   );
@@ -119,9 +112,9 @@ function Links({ links }: { links: readonly Citation[] }) {
   return (
     <p class="chips">
       {safe.map(({ title, url }, i) => (
-        <a key={i} href={url} target="_blank" rel="noopener noreferrer nofollow">
-          {title || whereTo(safeUrl(url)!)}
-        </a>
+        <Link key={i} href={url} words={title}>
+          {title || url}
+        </Link>
       ))}
     </p>
   );
