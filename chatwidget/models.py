@@ -219,6 +219,13 @@ class Widget(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(3650)],
         help_text="Conversations untouched for this long are erased. Empty: kept.",
     )
+    # Signed-in visitors.
+    identity_required = models.BooleanField(
+        "only for signed-in visitors",
+        default=False,
+        help_text="Nobody can ask anything unless your site says, by a signed token, who they are.",
+    )
+    sealed_identity_keys = models.TextField(blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -226,6 +233,16 @@ class Widget(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def identity_keys(self) -> dict[str, str]:
+        """The keys that identity tokens are signed with, by slot. Raises VaultError."""
+        return vault.open_sealed(self.sealed_identity_keys, bound_to=f"widget:{self.key}")
+
+    @identity_keys.setter
+    def identity_keys(self, keys: dict[str, str]) -> None:
+        bound_to = f"widget:{self.key}"
+        self.sealed_identity_keys = vault.seal(keys, bound_to=bound_to) if keys else ""
 
     @property
     def allowed_origins(self) -> list[str]:
@@ -242,12 +259,19 @@ class Widget(models.Model):
         return [labels.get(str(key), str(key)) for key in keys]
 
 
+MAX_IDENTITY = 200
+
+
 class Visitor(models.Model):
-    """One browser's person on one widget."""
+    """One browser's person on one widget, or a signed-in person of the site in any browser."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     widget = models.ForeignKey(Widget, on_delete=models.CASCADE, related_name="visitors")
     locale = models.CharField(max_length=20, blank=True)
+    identity = models.CharField(max_length=MAX_IDENTITY, blank=True)
+    """Who the site says it is, proven by a signed token; empty: anonymous."""
+    name = models.CharField(max_length=100, blank=True)
+    """What the site calls them, for the operator."""
     upstream = models.JSONField(default=dict, blank=True)
     """Upstream user ids: `{agent id: {the vendor's name: id}}`."""
     created_at = models.DateTimeField(auto_now_add=True)
@@ -255,6 +279,13 @@ class Visitor(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["widget", "seen_at"], name="visitor_by_age")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["widget", "identity"],
+                condition=~Q(identity=""),
+                name="visitor_signed_in_once",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"Visitor {str(self.pk)[:8]}"

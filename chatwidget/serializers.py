@@ -97,7 +97,7 @@ class NewSession(serializers.Serializer[Any]):
     """Body of POST sessions."""
 
     token = AnyString(required=False, allow_null=True)
-    identity = Nothing(required=False, allow_null=True)
+    identity = AnyString(required=False, allow_null=True)
     locale = AnyString(required=False, allow_null=True, cut_to=20)
     page = PageField(required=False, allow_null=True)
 
@@ -388,7 +388,11 @@ class ProblemOut(serializers.Serializer[Any]):
     )
     retry_after = serializers.IntegerField(required=False)
     reason = serializers.ChoiceField(
-        choices=["busy"], required=False, help_text="Of `rate_limited`: others are many, not you."
+        choices=["busy", "identity", "identity_required"],
+        required=False,
+        help_text="`busy`, of `rate_limited`: others are many, not you. "
+        "`identity`, of `token_invalid` and `token_expired`: the site's token is meant. "
+        "`identity_required`: there was none, and this widget asks for one.",
     )
 
 

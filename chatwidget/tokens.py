@@ -29,13 +29,16 @@ class TokenError(Exception):
         self.code, self.detail = code, detail
 
 
+SIGNED_IN = timedelta(hours=24)
+"""A signed-in visitor's token lasts so long: then the site is to say again who they are."""
+
+
 def issue(visitor: Visitor) -> str:
     """Return a new token for `visitor`."""
     token = f"vt_{secrets.token_urlsafe(32)}"
+    life = SIGNED_IN if visitor.identity else timedelta(days=settings.VISITOR_TOKEN_DAYS)
     VisitorToken.objects.create(
-        visitor=visitor,
-        hash=token_hash(token),
-        expires_at=timezone.now() + timedelta(days=settings.VISITOR_TOKEN_DAYS),
+        visitor=visitor, hash=token_hash(token), expires_at=timezone.now() + life
     )
     return token
 
@@ -46,7 +49,8 @@ def find(token: str) -> VisitorToken:
     stored = next(iter(found.filter(hash=token_hash(token))), None)
     if stored is None:
         raise TokenError("token_invalid", "This token is not known here.")
-    _check(stored.expires_at)
+    visitor = stored.visitor
+    _check(stored.expires_at, stranger=visitor.widget.identity_required and not visitor.identity)
     return stored
 
 
@@ -62,21 +66,26 @@ class Holder:
 def holder(token: str) -> Holder:
     """Return who holds the token, at a quarter of the cost of `find`. Raises TokenError."""
     found = VisitorToken.objects.filter(hash=token_hash(token)).values_list(
-        "expires_at", "visitor_id", "visitor__widget__origins"
+        *("expires_at", "visitor_id", "visitor__widget__origins"),
+        *("visitor__widget__identity_required", "visitor__identity"),
     )
-    for expires_at, visitor, origins in found:
-        _check(expires_at)
+    for expires_at, visitor, origins, required, identity in found:
+        _check(expires_at, stranger=required and not identity)
         return Holder(str(visitor), origins)
     raise TokenError("token_invalid", "This token is not known here.")
 
 
-def _check(expires_at: datetime) -> None:
+def _check(expires_at: datetime, *, stranger: bool) -> None:
+    if stranger:
+        raise TokenError("token_invalid", "This chat is for signed-in visitors.")
     if expires_at <= timezone.now():
         raise TokenError("token_expired", "This token has expired: open a new session.")
 
 
 def needs_renewal(stored: VisitorToken) -> bool:
-    """Whether less than half of the token's life is left."""
+    """Whether less than half of the token's life is left, and it may be renewed by itself."""
+    if stored.visitor.identity:
+        return False
     return stored.expires_at - timezone.now() < timedelta(days=settings.VISITOR_TOKEN_DAYS) / 2
 
 

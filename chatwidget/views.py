@@ -24,8 +24,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from . import chat, demo, embed, erasure, limits, process, serializers, tokens
-from .models import Conversation, Message, Visitor, Widget
+from . import chat, demo, embed, erasure, identity, limits, process, serializers, tokens
+from .identity import Identity
+from .models import Conversation, Message, Visitor, VisitorToken, Widget
 from .origins import normalise_origin
 from .problems import Problem
 
@@ -123,19 +124,22 @@ class Sessions(WidgetView):
 
     @extend_schema(
         request=serializers.NewSession,
-        responses={201: serializers.SessionOut, **problems(403, 404, 422, 429)},
+        responses={201: serializers.SessionOut, **problems(401, 403, 404, 422, 429)},
         auth=[],
     )
     def post(self, request: Request, key: str) -> Response:
-        """Open a session: the same visitor's with an earlier token, else a new one's."""
+        """Open a session: a signed-in visitor's, or whose earlier token it is, or a new one's."""
         widget = self.widget(request, key)
         body = serializers.NewSession(data=request.data)
         body.is_valid(raise_exception=True)
         wanted = body.validated_data
         refuse_if_paused(widget)
-        visitor, token = process.commit(
-            partial(self._enter, widget, wanted.get("token") or "", wanted.get("locale") or "")
-        )
+        token, locale = wanted.get("token") or "", wanted.get("locale") or ""
+        person = self._person(widget, wanted.get("identity") or "")
+        if widget.identity_required and not (person or self._stored(widget, token)):
+            words = "This chat is for signed-in visitors: the site has to say who you are."
+            raise Problem("token_invalid", words, reason="identity_required")
+        visitor, token = process.commit(partial(self._enter, widget, person, token, locale))
         return Response(
             serializers.SessionOut(
                 {
@@ -148,7 +152,21 @@ class Sessions(WidgetView):
             status=201,
         )
 
-    def _enter(self, widget: Widget, token: str, locale: str) -> tuple[Visitor, str]:
+    def _person(self, widget: Widget, token: str) -> Identity | None:
+        """Return who the site says it is, if it says so. Raises `token_invalid`, `…_expired`."""
+        if token:
+            try:
+                return identity.verify(widget, token)
+            except identity.IdentityError as refused:
+                code = "token_expired" if refused.expired else "token_invalid"
+                raise Problem(code, refused.detail, reason="identity") from None
+        return None
+
+    def _enter(
+        self, widget: Widget, person: Identity | None, token: str, locale: str
+    ) -> tuple[Visitor, str]:
+        if person:
+            return self._signed_in(widget, person, locale)
         visitor, token = self._returning(widget, token)
         if visitor is None:
             visitor = Visitor.objects.create(widget=widget, locale=locale)
@@ -156,16 +174,31 @@ class Sessions(WidgetView):
         Visitor.objects.filter(pk=visitor.pk).update(seen_at=timezone.now())
         return visitor, token
 
+    def _signed_in(self, widget: Widget, person: Identity, locale: str) -> tuple[Visitor, str]:
+        """The same person is the same visitor in every browser, and never anybody anonymous."""
+        visitor, _ = Visitor.objects.update_or_create(
+            widget=widget,
+            identity=person.sub,
+            defaults={"name": person.name, "seen_at": timezone.now()},
+            create_defaults={"name": person.name, "locale": locale},
+        )
+        return visitor, tokens.issue(visitor)
+
     def _returning(self, widget: Widget, token: str) -> tuple[Visitor | None, str]:
-        try:
-            stored = tokens.find(token)
-        except tokens.TokenError:
-            return None, ""
-        if stored.visitor.widget_id != widget.pk:
+        stored = self._stored(widget, token)
+        if stored is None:
             return None, ""
         if tokens.needs_renewal(stored):
             token = tokens.issue(stored.visitor)
         return stored.visitor, token
+
+    def _stored(self, widget: Widget, token: str) -> VisitorToken | None:
+        """Return what is kept of a token of this widget that is still good."""
+        try:
+            stored = tokens.find(token)
+        except tokens.TokenError:
+            return None
+        return stored if stored.visitor.widget_id == widget.pk else None
 
 
 # --- conversations --------------------------------------------------------------------------------

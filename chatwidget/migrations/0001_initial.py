@@ -9,233 +9,611 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Agent',
+            name="Agent",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=100)),
-                ('provider', models.CharField(max_length=32)),
-                ('base_url', models.CharField(blank=True, help_text="Empty: the vendor's own address.", max_length=500, validators=[django.core.validators.URLValidator(['http', 'https'])], verbose_name='base URL')),
-                ('sealed_credentials', models.TextField(blank=True, editable=False)),
-                ('options', models.JSONField(blank=True, default=dict)),
-                ('problem', models.CharField(blank=True, editable=False, max_length=500)),
-                ('problem_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('answers_at_once', models.PositiveIntegerField(default=500, help_text='More questions wait for their turn, as many again; the next are asked to wait.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(10000)])),
-                ('failures_in_row', models.PositiveIntegerField(default=0, editable=False)),
-                ('failing_since', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('last_failure', models.CharField(blank=True, editable=False, max_length=500)),
-                ('rests_in_row', models.PositiveIntegerField(default=0, editable=False)),
-                ('resting_until', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                ("provider", models.CharField(max_length=32)),
+                (
+                    "base_url",
+                    models.CharField(
+                        blank=True,
+                        help_text="Empty: the vendor's own address.",
+                        max_length=500,
+                        validators=[django.core.validators.URLValidator(["http", "https"])],
+                        verbose_name="base URL",
+                    ),
+                ),
+                ("sealed_credentials", models.TextField(blank=True, editable=False)),
+                ("options", models.JSONField(blank=True, default=dict)),
+                ("problem", models.CharField(blank=True, editable=False, max_length=500)),
+                ("problem_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "answers_at_once",
+                    models.PositiveIntegerField(
+                        default=500,
+                        help_text="More questions wait for their turn, as many again; the next are asked to wait.",
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(10000),
+                        ],
+                    ),
+                ),
+                ("failures_in_row", models.PositiveIntegerField(default=0, editable=False)),
+                ("failing_since", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("last_failure", models.CharField(blank=True, editable=False, max_length=500)),
+                ("rests_in_row", models.PositiveIntegerField(default=0, editable=False)),
+                ("resting_until", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='RateLimit',
+            name="RateLimit",
             fields=[
-                ('key', models.CharField(max_length=80, primary_key=True, serialize=False)),
-                ('free_at', models.FloatField(db_index=True)),
+                ("key", models.CharField(max_length=80, primary_key=True, serialize=False)),
+                ("free_at", models.FloatField(db_index=True)),
             ],
         ),
         migrations.CreateModel(
-            name='AnswerTime',
+            name="AnswerTime",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('after_s', models.FloatField()),
-                ('by_s', models.FloatField()),
-                ('agent', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='answer_times', to='chatwidget.agent')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("after_s", models.FloatField()),
+                ("by_s", models.FloatField()),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="answer_times",
+                        to="chatwidget.agent",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Visitor',
+            name="Visitor",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('locale', models.CharField(blank=True, max_length=20)),
-                ('upstream', models.JSONField(blank=True, default=dict)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('seen_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ("identity", models.CharField(blank=True, max_length=200)),
+                ("name", models.CharField(blank=True, max_length=100)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("locale", models.CharField(blank=True, max_length=20)),
+                ("upstream", models.JSONField(blank=True, default=dict)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("seen_at", models.DateTimeField(default=django.utils.timezone.now)),
             ],
         ),
         migrations.CreateModel(
-            name='Conversation',
+            name="Conversation",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('title', models.CharField(blank=True, max_length=80)),
-                ('mode', models.CharField(choices=[('agent', 'Agent'), ('human', 'Person')], default='agent', max_length=5)),
-                ('unread', models.PositiveIntegerField(default=0)),
-                ('last_position', models.PositiveIntegerField(default=0, editable=False)),
-                ('upstream', models.JSONField(blank=True, default=dict)),
-                ('sync_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('updated_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('changed_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('agent', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='conversations', to='chatwidget.agent')),
-                ('visitor', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='conversations', to='chatwidget.visitor')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("title", models.CharField(blank=True, max_length=80)),
+                (
+                    "mode",
+                    models.CharField(
+                        choices=[("agent", "Agent"), ("human", "Person")],
+                        default="agent",
+                        max_length=5,
+                    ),
+                ),
+                ("unread", models.PositiveIntegerField(default=0)),
+                ("last_position", models.PositiveIntegerField(default=0, editable=False)),
+                ("upstream", models.JSONField(blank=True, default=dict)),
+                ("sync_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("updated_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "changed_at",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
+                ),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="conversations",
+                        to="chatwidget.agent",
+                    ),
+                ),
+                (
+                    "visitor",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="conversations",
+                        to="chatwidget.visitor",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Erasure',
+            name="Erasure",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('upstream', models.JSONField()),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('next_at', models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
-                ('problem', models.CharField(blank=True, max_length=500)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('agent', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='erasures', to='chatwidget.agent')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("upstream", models.JSONField()),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("next_at", models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
+                ("problem", models.CharField(blank=True, max_length=500)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="erasures",
+                        to="chatwidget.agent",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='VisitorToken',
+            name="VisitorToken",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('hash', models.CharField(max_length=64, unique=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('expires_at', models.DateTimeField(db_index=True)),
-                ('visitor', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tokens', to='chatwidget.visitor')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("hash", models.CharField(max_length=64, unique=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("expires_at", models.DateTimeField(db_index=True)),
+                (
+                    "visitor",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="tokens",
+                        to="chatwidget.visitor",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Widget',
+            name="Widget",
             fields=[
-                ('key', models.CharField(default=chatwidget.models.new_key, editable=False, max_length=64, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=100)),
-                ('origins', models.JSONField(blank=True, default=list, help_text='The sites that may show the widget. None: only this service itself.', validators=[chatwidget.models.check_origins])),
-                ('paused', models.BooleanField(default=False, help_text='Visitors are told to come back later.')),
-                ('answers_at_once', models.PositiveIntegerField(default=500, help_text="This widget's share, where several ask one agent.", validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(10000)])),
-                ('color', models.CharField(default='#4f46e5', max_length=7, validators=[django.core.validators.RegexValidator('^#[0-9a-fA-F]{6}$', 'Six hexadecimal digits, as #4f46e5.')])),
-                ('position', models.CharField(choices=[('right', 'Bottom right'), ('left', 'Bottom left')], default='right', max_length=5)),
-                ('theme', models.CharField(choices=[('auto', "Follow the visitor's system"), ('light', 'Light'), ('dark', 'Dark')], default='auto', max_length=5)),
-                ('locale', models.CharField(blank=True, default='en', max_length=20)),
-                ('title', models.CharField(default='Chat with us', max_length=60)),
-                ('subtitle', models.CharField(blank=True, default='We answer right away', max_length=80)),
-                ('greeting', models.TextField(blank=True, default='Hello! How can we help?', max_length=1000)),
-                ('label', models.CharField(default='Open chat', help_text='Names the bubble.', max_length=60)),
-                ('disclaimer', models.CharField(blank=True, max_length=200)),
-                ('starters', models.JSONField(blank=True, default=list, validators=[chatwidget.models.check_starters])),
-                ('texts', models.JSONField(blank=True, default=dict, help_text='Other texts, by name.', validators=[chatwidget.models.check_texts])),
-                ('feedback_enabled', models.BooleanField(default=True)),
-                ('comments_enabled', models.BooleanField(default=True)),
-                ('local_comments', models.BooleanField(default=True, help_text="Off: no comment is asked for where none could reach the agent's vendor.", verbose_name='keep comments the vendor cannot take')),
-                ('reasons_up', models.JSONField(blank=True, default=chatwidget.models.default_reasons_up, validators=[chatwidget.models.check_reasons])),
-                ('reasons_down', models.JSONField(blank=True, default=chatwidget.models.default_reasons_down, validators=[chatwidget.models.check_reasons])),
-                ('retention_days', models.PositiveIntegerField(blank=True, help_text='Conversations untouched for this long are erased. Empty: kept.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(3650)])),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('agent', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='widgets', to='chatwidget.agent')),
+                ("sealed_identity_keys", models.TextField(blank=True, editable=False)),
+                (
+                    "identity_required",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Nobody can ask anything unless your site says, by a signed token, who they are.",
+                        verbose_name="only for signed-in visitors",
+                    ),
+                ),
+                (
+                    "key",
+                    models.CharField(
+                        default=chatwidget.models.new_key,
+                        editable=False,
+                        max_length=64,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "origins",
+                    models.JSONField(
+                        blank=True,
+                        default=list,
+                        help_text="The sites that may show the widget. None: only this service itself.",
+                        validators=[chatwidget.models.check_origins],
+                    ),
+                ),
+                (
+                    "paused",
+                    models.BooleanField(
+                        default=False, help_text="Visitors are told to come back later."
+                    ),
+                ),
+                (
+                    "answers_at_once",
+                    models.PositiveIntegerField(
+                        default=500,
+                        help_text="This widget's share, where several ask one agent.",
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(10000),
+                        ],
+                    ),
+                ),
+                (
+                    "color",
+                    models.CharField(
+                        default="#4f46e5",
+                        max_length=7,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^#[0-9a-fA-F]{6}$", "Six hexadecimal digits, as #4f46e5."
+                            )
+                        ],
+                    ),
+                ),
+                (
+                    "position",
+                    models.CharField(
+                        choices=[("right", "Bottom right"), ("left", "Bottom left")],
+                        default="right",
+                        max_length=5,
+                    ),
+                ),
+                (
+                    "theme",
+                    models.CharField(
+                        choices=[
+                            ("auto", "Follow the visitor's system"),
+                            ("light", "Light"),
+                            ("dark", "Dark"),
+                        ],
+                        default="auto",
+                        max_length=5,
+                    ),
+                ),
+                ("locale", models.CharField(blank=True, default="en", max_length=20)),
+                ("title", models.CharField(default="Chat with us", max_length=60)),
+                (
+                    "subtitle",
+                    models.CharField(blank=True, default="We answer right away", max_length=80),
+                ),
+                (
+                    "greeting",
+                    models.TextField(
+                        blank=True, default="Hello! How can we help?", max_length=1000
+                    ),
+                ),
+                (
+                    "label",
+                    models.CharField(
+                        default="Open chat", help_text="Names the bubble.", max_length=60
+                    ),
+                ),
+                ("disclaimer", models.CharField(blank=True, max_length=200)),
+                (
+                    "starters",
+                    models.JSONField(
+                        blank=True, default=list, validators=[chatwidget.models.check_starters]
+                    ),
+                ),
+                (
+                    "texts",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        help_text="Other texts, by name.",
+                        validators=[chatwidget.models.check_texts],
+                    ),
+                ),
+                ("feedback_enabled", models.BooleanField(default=True)),
+                ("comments_enabled", models.BooleanField(default=True)),
+                (
+                    "local_comments",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Off: no comment is asked for where none could reach the agent's vendor.",
+                        verbose_name="keep comments the vendor cannot take",
+                    ),
+                ),
+                (
+                    "reasons_up",
+                    models.JSONField(
+                        blank=True,
+                        default=chatwidget.models.default_reasons_up,
+                        validators=[chatwidget.models.check_reasons],
+                    ),
+                ),
+                (
+                    "reasons_down",
+                    models.JSONField(
+                        blank=True,
+                        default=chatwidget.models.default_reasons_down,
+                        validators=[chatwidget.models.check_reasons],
+                    ),
+                ),
+                (
+                    "retention_days",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Conversations untouched for this long are erased. Empty: kept.",
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(3650),
+                        ],
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="widgets",
+                        to="chatwidget.agent",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.AddField(
-            model_name='visitor',
-            name='widget',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='visitors', to='chatwidget.widget'),
+            model_name="visitor",
+            name="widget",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="visitors",
+                to="chatwidget.widget",
+            ),
         ),
         migrations.CreateModel(
-            name='Message',
+            name="Message",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('position', models.PositiveIntegerField(editable=False)),
-                ('role', models.CharField(choices=[('visitor', 'Visitor'), ('agent', 'Agent'), ('human', 'Person'), ('system', 'Note')], max_length=7)),
-                ('status', models.CharField(choices=[('pending', 'Waiting'), ('streaming', 'Coming'), ('completed', 'Complete'), ('failed', 'Failed'), ('stopped', 'Stopped')], default='completed', max_length=9)),
-                ('text', models.TextField(blank=True)),
-                ('seq', models.PositiveIntegerField(default=0)),
-                ('citations', models.JSONField(blank=True, default=list)),
-                ('links', models.JSONField(blank=True, default=list)),
-                ('attachments', models.JSONField(blank=True, default=list)),
-                ('page', models.JSONField(blank=True, default=dict)),
-                ('error', models.CharField(blank=True, max_length=32)),
-                ('problem', models.CharField(blank=True, max_length=500)),
-                ('upstream', models.JSONField(blank=True, default=dict)),
-                ('upstream_id', models.CharField(blank=True, max_length=200)),
-                ('takes_vote', models.BooleanField(default=True, editable=False)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('changed_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('completed_at', models.DateTimeField(blank=True, null=True)),
-                ('lease_token', models.UUIDField(blank=True, editable=False, null=True)),
-                ('lease_until', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('sent_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('stop_requested', models.BooleanField(default=False, editable=False)),
-                ('request_id', models.CharField(blank=True, editable=False, max_length=64)),
-                ('agent', models.ForeignKey(blank=True, db_constraint=False, db_index=False, editable=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='chatwidget.agent')),
-                ('conversation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='chatwidget.conversation')),
-                ('question', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='answers', to='chatwidget.message')),
-                ('retry_of', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='retried_as', to='chatwidget.message')),
-                ('visitor', models.ForeignKey(blank=True, db_constraint=False, db_index=False, editable=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='chatwidget.visitor')),
-                ('widget', models.ForeignKey(blank=True, db_constraint=False, db_index=False, editable=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='chatwidget.widget')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("position", models.PositiveIntegerField(editable=False)),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("visitor", "Visitor"),
+                            ("agent", "Agent"),
+                            ("human", "Person"),
+                            ("system", "Note"),
+                        ],
+                        max_length=7,
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Waiting"),
+                            ("streaming", "Coming"),
+                            ("completed", "Complete"),
+                            ("failed", "Failed"),
+                            ("stopped", "Stopped"),
+                        ],
+                        default="completed",
+                        max_length=9,
+                    ),
+                ),
+                ("text", models.TextField(blank=True)),
+                ("seq", models.PositiveIntegerField(default=0)),
+                ("citations", models.JSONField(blank=True, default=list)),
+                ("links", models.JSONField(blank=True, default=list)),
+                ("attachments", models.JSONField(blank=True, default=list)),
+                ("page", models.JSONField(blank=True, default=dict)),
+                ("error", models.CharField(blank=True, max_length=32)),
+                ("problem", models.CharField(blank=True, max_length=500)),
+                ("upstream", models.JSONField(blank=True, default=dict)),
+                ("upstream_id", models.CharField(blank=True, max_length=200)),
+                ("takes_vote", models.BooleanField(default=True, editable=False)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("changed_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("completed_at", models.DateTimeField(blank=True, null=True)),
+                ("lease_token", models.UUIDField(blank=True, editable=False, null=True)),
+                ("lease_until", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("sent_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("stop_requested", models.BooleanField(default=False, editable=False)),
+                ("request_id", models.CharField(blank=True, editable=False, max_length=64)),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        blank=True,
+                        db_constraint=False,
+                        db_index=False,
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="chatwidget.agent",
+                    ),
+                ),
+                (
+                    "conversation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="messages",
+                        to="chatwidget.conversation",
+                    ),
+                ),
+                (
+                    "question",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="answers",
+                        to="chatwidget.message",
+                    ),
+                ),
+                (
+                    "retry_of",
+                    models.OneToOneField(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="retried_as",
+                        to="chatwidget.message",
+                    ),
+                ),
+                (
+                    "visitor",
+                    models.ForeignKey(
+                        blank=True,
+                        db_constraint=False,
+                        db_index=False,
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="chatwidget.visitor",
+                    ),
+                ),
+                (
+                    "widget",
+                    models.ForeignKey(
+                        blank=True,
+                        db_constraint=False,
+                        db_index=False,
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="chatwidget.widget",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['conversation', 'position'],
+                "ordering": ["conversation", "position"],
             },
         ),
         migrations.AddIndex(
-            model_name='conversation',
-            index=models.Index(fields=['visitor', '-created_at'], name='conversation_of_visitor'),
+            model_name="conversation",
+            index=models.Index(fields=["visitor", "-created_at"], name="conversation_of_visitor"),
         ),
         migrations.AddIndex(
-            model_name='conversation',
-            index=models.Index(fields=['-updated_at'], name='conversation_by_activity'),
+            model_name="conversation",
+            index=models.Index(fields=["-updated_at"], name="conversation_by_activity"),
         ),
         migrations.AddIndex(
-            model_name='conversation',
-            index=models.Index(condition=models.Q(('sync_at__isnull', False)), fields=['sync_at'], name='conversation_to_sync'),
+            model_name="conversation",
+            index=models.Index(
+                condition=models.Q(("sync_at__isnull", False)),
+                fields=["sync_at"],
+                name="conversation_to_sync",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='conversation',
-            constraint=models.CheckConstraint(condition=models.Q(('mode__in', ['agent', 'human'])), name='conversation_mode'),
+            model_name="conversation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("mode__in", ["agent", "human"])), name="conversation_mode"
+            ),
         ),
         migrations.AddIndex(
-            model_name='visitor',
-            index=models.Index(fields=['widget', 'seen_at'], name='visitor_by_age'),
+            model_name="visitor",
+            index=models.Index(fields=["widget", "seen_at"], name="visitor_by_age"),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(condition=models.Q(('completed_at', None)), fields=['agent', 'widget', 'visitor', 'lease_until', 'created_at'], name='message_open_turns'),
+            model_name="message",
+            index=models.Index(
+                condition=models.Q(("completed_at", None)),
+                fields=["agent", "widget", "visitor", "lease_until", "created_at"],
+                name="message_open_turns",
+            ),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['created_at'], name='message_by_age'),
+            model_name="message",
+            index=models.Index(fields=["created_at"], name="message_by_age"),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.UniqueConstraint(fields=('conversation', 'position'), name='message_place'),
+            model_name="message",
+            constraint=models.UniqueConstraint(
+                fields=("conversation", "position"), name="message_place"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.UniqueConstraint(condition=models.Q(('status__in', ('pending', 'streaming'))), fields=('conversation',), name='message_one_open_answer'),
+            model_name="message",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("status__in", ("pending", "streaming"))),
+                fields=("conversation",),
+                name="message_one_open_answer",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.UniqueConstraint(condition=models.Q(('upstream_id', ''), _negated=True), fields=('conversation', 'upstream_id'), name='message_upstream_once'),
+            model_name="message",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("upstream_id", ""), _negated=True),
+                fields=("conversation", "upstream_id"),
+                name="message_upstream_once",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.CheckConstraint(condition=models.Q(('role__in', ['visitor', 'agent', 'human', 'system'])), name='message_role'),
+            model_name="message",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("role__in", ["visitor", "agent", "human", "system"])),
+                name="message_role",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['pending', 'streaming', 'completed', 'failed', 'stopped'])), name='message_status'),
+            model_name="message",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("status__in", ["pending", "streaming", "completed", "failed", "stopped"])
+                ),
+                name="message_status",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('completed_at', None), ('status__in', ('pending', 'streaming'))), models.Q(models.Q(('status__in', ('pending', 'streaming')), _negated=True), ('completed_at__isnull', False)), _connector='OR'), name='message_over_at'),
+            model_name="message",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("completed_at", None), ("status__in", ("pending", "streaming"))),
+                    models.Q(
+                        models.Q(("status__in", ("pending", "streaming")), _negated=True),
+                        ("completed_at__isnull", False),
+                    ),
+                    _connector="OR",
+                ),
+                name="message_over_at",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.CheckConstraint(condition=models.Q(('seq__gte', 0)), name='message_seq'),
+            model_name="message",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("seq__gte", 0)), name="message_seq"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.CheckConstraint(condition=models.Q(('role', 'agent'), models.Q(('seq', 0), ('status', 'completed')), _connector='OR'), name='message_only_answers_come'),
+            model_name="visitor",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("identity", ""), _negated=True),
+                fields=("widget", "identity"),
+                name="visitor_signed_in_once",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="message",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("role", "agent"),
+                    models.Q(("seq", 0), ("status", "completed")),
+                    _connector="OR",
+                ),
+                name="message_only_answers_come",
+            ),
         ),
     ]

@@ -82,13 +82,6 @@ async def test_a_renewed_token_leaves_the_earlier_one_valid(ann: CheckedVisitor)
     await ann.call("GET", "/conversations")
 
 
-@pytest.mark.parametrize("name", ["identity"])
-async def test_what_is_not_taken_yet_is_invalid(ann: CheckedVisitor, name: str) -> None:
-    answer = await post(ann, {name: "a.signed.token"})
-    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
-    assert list(answer.json()["errors"]) == [name]
-
-
 @pytest.mark.parametrize("locale", ["de-AT", "", None, "zh-Hant-TW-u-ca-chinese-co-stroke", "\x00"])
 async def test_no_locale_costs_a_session(ann: CheckedVisitor, locale: str | None) -> None:
     assert (await post(ann, {"locale": locale})).status_code == 201
