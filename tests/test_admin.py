@@ -38,6 +38,7 @@ LISTS = (
     "admin:chatwidget_widget_changelist",
     "admin:chatwidget_conversation_changelist",
     "admin:feedback_feedback_changelist",
+    "admin:feedback_alertsettings_changelist",
 )
 
 
@@ -224,7 +225,7 @@ def test_who_may_only_look_is_offered_nothing_else() -> None:
 def test_only_what_an_operator_needs_is_in_the_menu(operator: Client) -> None:
     menu = page(operator, "admin:index").partition('id="menu"')[2].partition("</nav>")[0]
     assert text_of("<" + menu).split("> ")[-1] == (
-        "Overview Conversations Feedback Widgets Agents Operators Groups"
+        "Overview Dashboard Conversations Feedback Widgets Alerts Agents Operators Groups"
     )
 
 
@@ -533,6 +534,31 @@ def test_an_odd_origin_is_refused_with_advice(operator: Client, typed: str) -> N
     assert errors[0].startswith("“")  # the form's own words, not the model's last resort
     assert re.search("Write|not possible|not allowed|only https", errors[0])
     assert Widget.objects.get(pk=widget.pk).origins == ["https://kept.example"]
+
+
+def test_a_widgets_keys_are_taken_replaced_and_removed_and_never_shown(operator: Client) -> None:
+    widget = make_widget()
+    url = reverse("admin:chatwidget_widget_change", args=[widget.pk])
+    first, second = "one secret of the site's" * 3, "the next secret of the site's" * 3
+
+    def send(**fields: Any) -> str:
+        response = operator.post(url, widget_form(operator, widget, **fields), follow=True)
+        widget.refresh_from_db()
+        return str(response.content.decode())
+
+    send(identity_key_1=first, identity_required="on")
+    assert widget.identity_keys == {"1": first}
+    assert "A secret is stored" in page(operator, url)
+    assert first not in page(operator, url)
+    send(identity_key_2=second)
+    assert widget.identity_keys == {"1": first, "2": second}
+    send(remove_identity_key_1="on")
+    assert widget.identity_keys == {"2": second}
+    assert "Add a key first" in send(remove_identity_key_2="on")
+    assert widget.identity_keys == {"2": second}
+    shown = send(identity_key_1="too short, and yet secret")
+    assert "at least 32 characters" in shown
+    assert "too short, and yet secret" not in shown
 
 
 def test_deleting_a_widget_has_vendors_forget_its_visitors(operator: Client) -> None:

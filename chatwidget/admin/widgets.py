@@ -14,6 +14,8 @@ from django.utils.safestring import SafeString
 
 from .. import embed
 from ..erasure import erase_visitor
+from ..errors import VaultError
+from ..identity import algorithm_of
 from ..models import Agent, Conversation, Widget
 from ..site import Card, CardLine, Menu
 from .base import ModelAdmin, ModelForm
@@ -24,8 +26,42 @@ DELETABLE_VISITORS = 200
 """A widget that more visitors have used is paused instead of deleted."""
 
 
+SLOTS = ("1", "2")
+"""A widget's keys: one in use, and one for the time of replacing it."""
+KEY, REMOVE = "identity_key_", "remove_identity_key_"
+SECRET_OF_SOME_LENGTH = "-" * 64
+
+
+def key_field(label: str, help_text: str) -> forms.CharField:
+    """Return a field for a key, which is never shown again."""
+    attrs = {"rows": 3, "spellcheck": "false", "autocomplete": "off", "placeholder": "Not set"}
+    return forms.CharField(
+        label=label,
+        required=False,
+        max_length=5000,
+        help_text=help_text,
+        widget=WriteOnly(attrs=attrs),
+    )
+
+
+class WriteOnly(forms.Textarea):
+    """What was typed is not written back into the page."""
+
+    def format_value(self, value: Any) -> str:
+        return ""
+
+
 class WidgetForm(ModelForm[Widget]):
-    """A widget, its lists as lines."""
+    """A widget, its lists as lines and its keys as fields that only take."""
+
+    identity_key_1 = key_field(
+        "Key",
+        "A secret of 32 characters or more that your server shares with this service (HS256), "
+        "or your server's public RSA key in PEM form (RS256).",
+    )
+    remove_identity_key_1 = forms.BooleanField(label="Remove this key", required=False)
+    identity_key_2 = key_field("Second key", "For the time in which a new key replaces the first.")
+    remove_identity_key_2 = forms.BooleanField(label="Remove this key", required=False)
 
     origins = OriginsField(
         label="Sites",
@@ -57,6 +93,44 @@ class WidgetForm(ModelForm[Widget]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"label_suffix": ""} | kwargs)
+        try:
+            self.keys, self.vault_problem = self.instance.identity_keys, ""
+        except VaultError as error:
+            self.keys, self.vault_problem = {}, str(error)
+        for slot in SLOTS:
+            if slot in self.keys:
+                kind = "A public key" if algorithm_of(self.keys[slot]) == "RS256" else "A secret"
+                hint = f"{kind} is stored. Leave empty to keep it."
+                self.fields[KEY + slot].widget.attrs["placeholder"] = hint
+            else:
+                self.fields[REMOVE + slot].disabled = True
+                self.fields[REMOVE + slot].widget = forms.HiddenInput()
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean() or self.cleaned_data
+        for slot in SLOTS:
+            key = cleaned.get(KEY + slot, "").strip()
+            try:
+                algorithm_of(key or SECRET_OF_SOME_LENGTH)
+            except ValueError as error:
+                self.add_error(KEY + slot, str(error))
+        if cleaned.get("identity_required") and not (self.identity_keys() or self.vault_problem):
+            self.add_error("identity_required", "Add a key first, or nobody at all could ask.")
+        return cleaned
+
+    def identity_keys(self) -> dict[str, str]:
+        """Return the keys as they now are."""
+        keys = {
+            slot: self.cleaned_data.get(KEY + slot, "").strip() or self.keys.get(slot, "")
+            for slot in SLOTS
+            if not self.cleaned_data.get(REMOVE + slot)
+        }
+        return {slot: key for slot, key in keys.items() if key}
+
+    def save(self, commit: bool = True) -> Widget:
+        if (keys := self.identity_keys()) != self.keys:  # else they may not even be readable
+            self.instance.identity_keys = keys
+        return super().save(commit)
 
     class Meta:
         model = Widget
@@ -80,6 +154,7 @@ class WidgetForm(ModelForm[Widget]):
             "comments_enabled",
             "reasons_up",
             "reasons_down",
+            "identity_required",
             "retention_days",
             "answers_at_once",
         )
@@ -140,6 +215,18 @@ class WidgetAdmin(ModelAdmin[Widget]):
         (
             "Feedback",
             {"fields": ("feedback_enabled", "comments_enabled", "reasons_up", "reasons_down")},
+        ),
+        (
+            "Signed-in visitors",
+            {
+                "fields": (
+                    "identity_required",
+                    *(name + slot for slot in SLOTS for name in (KEY, REMOVE)),
+                ),
+                "classes": ("collapse",),
+                "description": "Your server can say who a visitor is, by a token that it signs: "
+                "they find their conversations on every device.",
+            },
         ),
         ("Retention", {"fields": ("retention_days",)}),
         ("Load", {"fields": ("answers_at_once",), "classes": ("collapse",)}),

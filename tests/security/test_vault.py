@@ -13,10 +13,11 @@ from pytest_django.fixtures import Settings
 
 from chatwidget.checks import credential_keys
 from chatwidget.errors import VaultError
+from chatwidget.management.commands.rotate_credential_keys import sealed_fields
 from chatwidget.models import Agent
 from chatwidget.runner import open_provider
 
-from ..cast import make_agent
+from ..cast import make_agent, make_widget
 
 SECRET = "sk-very-secret-7f3a"
 OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
@@ -105,6 +106,22 @@ def test_rotation_brings_ten_thousand_rows_under_the_first_key(settings: Setting
     for number, agent in enumerate(agents):
         agent.sealed_credentials = anew[agent.pk]
         assert agent.credentials == {"secret_key": f"{SECRET}-{number}"}
+
+
+def test_rotation_reaches_every_sealed_column(settings: Settings) -> None:
+    Agent.objects.exclude(sealed_credentials="").update(sealed_credentials="")
+    settings.CREDENTIAL_KEYS = [OLD]
+    widget = make_widget()
+    widget.identity_keys = {"1": SECRET}
+    widget.save()
+    settings.CREDENTIAL_KEYS = [NEW, OLD]
+    call_command("rotate_credential_keys", stdout=StringIO())
+    settings.CREDENTIAL_KEYS = [NEW]
+    widget.refresh_from_db()
+    assert widget.identity_keys == {"1": SECRET}
+    columns = {f"{model.__name__}.{name}" for model, name in sealed_fields()}
+    assert columns >= {"Agent.sealed_credentials", "Widget.sealed_identity_keys"}
+    widget.delete()
 
 
 def test_rotation_without_the_old_key_changes_nothing(settings: Settings) -> None:

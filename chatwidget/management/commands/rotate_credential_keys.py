@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
+from django.db.models import Model
 
 from chatwidget import vault
 from chatwidget.errors import VaultError
-from chatwidget.models import Agent
 
 
 class Command(BaseCommand):
@@ -16,15 +17,27 @@ class Command(BaseCommand):
     help = "Encrypt all stored credentials with the first of CREDENTIAL_KEYS."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """All or nothing. Raises CommandError naming the first agent that cannot be opened."""
+        """All or nothing. Raises CommandError naming the first row that cannot be opened."""
         count = 0
         with transaction.atomic():
-            sealed = Agent.objects.select_for_update().exclude(sealed_credentials="")
-            for agent in sealed:  # locked, so that what an operator enters meanwhile stays
-                try:
-                    agent.sealed_credentials = vault.reseal(agent.sealed_credentials)
-                except VaultError as error:
-                    raise CommandError(f"agent {agent.pk}: {error}") from error
-                agent.save(update_fields=["sealed_credentials"])
-                count += 1
+            for model, name in sealed_fields():
+                rows = model._default_manager.select_for_update().exclude(**{name: ""})
+                for row in rows:  # locked, so that what an operator enters meanwhile stays
+                    try:
+                        setattr(row, name, vault.reseal(getattr(row, name)))
+                    except VaultError as error:
+                        kind = model._meta.verbose_name
+                        raise CommandError(f"{kind} {row.pk}: {error}") from error
+                    row.save(update_fields=[name])
+                    count += 1
         self.stdout.write(f"{count} sealed anew.")
+
+
+def sealed_fields() -> list[tuple[type[Model], str]]:
+    """Return every column that holds sealed text; its name says so."""
+    return [
+        (model, field.name)
+        for model in apps.get_models()
+        for field in model._meta.concrete_fields
+        if field.name.startswith("sealed_")
+    ]
