@@ -26,7 +26,13 @@ from chatwidget.admin.text import shorten, visible
 from chatwidget.site import Card, CardLine, Menu
 from chatwidget.templatetags.operator_text import moment
 
-from . import delivery, export, reconciliation
+from . import (  # noqa: F401 (alert_admin and dashboard register)
+    alert_admin,
+    dashboard,
+    delivery,
+    export,
+    reconciliation,
+)
 from .filters import (
     AgentFilter,
     CommentFilter,

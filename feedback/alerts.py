@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from smtplib import SMTPRecipientsRefused, SMTPResponseException
 from typing import Any
 
 import httpx
@@ -25,7 +26,7 @@ from django.utils import timezone
 from standardwebhooks import Webhook
 
 from chatwidget import process
-from chatwidget.errors import ChatWidgetError, ProviderError, Rejected, Unavailable
+from chatwidget.errors import ChatWidgetError, ProviderError, Rejected, Unavailable, VaultError
 from chatwidget.lanes import Room
 from chatwidget.providers.http import mapped_errors, new_client
 
@@ -230,9 +231,19 @@ def wait_s(attempts: int) -> float:
 
 def in_words(error: Exception) -> str:
     """Return what went wrong, for the operator."""
-    if isinstance(error, ChatWidgetError):
-        return str(error)
-    return f"the mail server: {error}" if isinstance(error, OSError) else type(error).__name__
+    match error:
+        case ChatWidgetError():
+            return str(error)
+        case SMTPRecipientsRefused():
+            return f"the mail server refused {', '.join(error.recipients)}"
+        case SMTPResponseException():
+            words = error.smtp_error
+            said = words.decode(errors="replace") if isinstance(words, bytes) else words
+            return f"the mail server said {error.smtp_code} {said}"
+        case OSError():
+            return f"the mail server: {error.strerror or error}"
+        case _:
+            return f"our bug: {type(error).__name__}"
 
 
 async def forget() -> bool:
@@ -281,13 +292,21 @@ async def _post(message: Message, http: httpx.AsyncClient) -> None:
         raise Unavailable(f"the webhook answered HTTP {status}")
 
 
-async def try_now(one: AlertSettings) -> dict[Channel, str]:
+def try_now(one: AlertSettings) -> dict[Channel, str]:
     """Send a test on each channel. Returns what went wrong on it, empty where nothing did."""
+    try:
+        messages = {channel: trial_message(one, channel) for channel in one.channels}
+    except VaultError as error:
+        return {Channel.WEBHOOK: str(error)}
+    return asyncio.run(_try(messages))
+
+
+async def _try(messages: dict[Channel, Message]) -> dict[Channel, str]:
     outcome = {}
     async with new_client() as http:
-        for channel in one.channels:
+        for channel, message in messages.items():
             try:
-                outcome[channel] = await deliver(trial_message(one, channel), http)
+                outcome[channel] = await deliver(message, http)
             except (ChatWidgetError, OSError) as error:
                 outcome[channel] = in_words(error)
     return outcome
