@@ -41,6 +41,10 @@ CUTS = "test_cuts.py::test_every_token_is_shown_once_and_in_order_through_cuts"
 KILLS = "test_cuts.py::test_no_answer_is_lost_or_cut_short_when_servers_are_killed"
 RESTART = "test_avalanche.py::test_everybody_comes_back_after_a_restart"
 STOPS = "test_stops.py::test_any_order_of_stop_reload_second_tab_and_cut_has_one_end"
+CRASH = "test_feedback_crash.py::test_no_vote_is_lost_wherever_its_carrier_is_killed[sqlite-gate]"
+FROZEN = "test_feedback_workers.py::test_a_worker_that_was_frozen_changes_nothing_any_more[sqlite]"
+CLOCK = "test_feedback_clock.py"
+COMPARED = "../feedback/test_reconciliation.py"
 LEAVING = "test_disconnects.py::test_nobody_who_leaves_at_once_leaves_a_hanging_or_double_question"
 
 PLANTS = [
@@ -201,6 +205,84 @@ PLANTS = [
         "            status=final.status,\n            text=final.text,\n",
         "            status=Status.COMPLETED,\n            text=final.text,\n",
         STOPS,
+    ),
+    # votes
+    Plant(
+        "a vote that a dead process held is left to it",
+        "feedback/delivery.py",
+        "        Q(lease_until=None) | Q(lease_until__lt=now), state=State.PENDING\n",
+        "        Q(lease_until=None), state=State.PENDING\n",
+        CRASH,
+    ),
+    Plant(
+        "a vote counts as delivered once it is claimed",
+        "feedback/delivery.py",
+        "        lease_token=token,\n",
+        "        lease_token=token,\n        state=State.DELIVERED,\n",
+        CRASH,
+    ),
+    Plant(
+        "a vote's outcome is written whoever holds it by then",
+        "feedback/delivery.py",
+        "    mine = Delivery.objects.filter(pk=due.pk, lease_token=due.token)\n    delivery =",
+        "    mine = Delivery.objects.filter(pk=due.pk)\n    delivery =",
+        FROZEN,
+    ),
+    Plant(
+        "a vote is claimed though another has it",
+        "feedback/delivery.py",
+        "    _free(now).filter(pk__in=rows).update(\n",
+        "    Delivery.objects.filter(pk__in=rows).update(\n",
+        "../feedback/test_failures.py::test_a_row_that_two_have_read_is_claimed_by_one",
+    ),
+    Plant(
+        "a vote that failed counts as delivered",
+        "feedback/delivery.py",
+        "    except ChatWidgetError as raised:\n        error = raised\n",
+        "    except ChatWidgetError:\n        error = None\n",
+        "test_feedback_storm.py",
+    ),
+    Plant(
+        "a vote is given up after a day",
+        "feedback/delivery.py",
+        "LEAST_AGE = timedelta(days=7)\n",
+        "LEAST_AGE = timedelta(days=1)\n",
+        f"{CLOCK}::test_votes_arrive_after_days_without_their_vendor",
+    ),
+    Plant(
+        "a vote does not wait as long as its vendor asks",
+        "feedback/delivery.py",
+        "max(wait_s(due.attempts), min(retry_after_s(error), LONGEST_WAIT_S))",
+        "wait_s(due.attempts)",
+        f"{CLOCK}::test_retry_after_is_kept_to_the_second_up_to_half_a_day",
+    ),
+    Plant(
+        "votes sent again are counted and not sent",
+        "feedback/delivery.py",
+        "    state = schedule(delivery.feedback, delivery.agent).state\n",
+        "    state = State.PENDING\n",
+        f"{CLOCK}::test_what_is_parked_after_a_week_is_sent_again_by_one_action",
+    ),
+    Plant(
+        "any rating there passes for the vote here",
+        "feedback/reconciliation.py",
+        "    if wanted is None or wanted.vote != rating.vote:\n        return False\n",
+        "    if wanted is None:\n        return False\n",
+        f"{COMPARED}::test_all_of_twenty_planted_differences_are_found",
+    ),
+    Plant(
+        "a colleague's vote at the vendor is overwritten unasked",
+        "feedback/reconciliation.py",
+        "one.outcome is Outcome.CHANGED and again is Again.ALL",
+        "one.outcome is Outcome.CHANGED and again is not Again.NOTHING",
+        f"{COMPARED}::test_what_is_missing_is_delivered_again_and_a_colleagues_vote_only_if_asked",
+    ),
+    Plant(
+        "a vote's id that comes late is not noticed",
+        "feedback/delivery.py",
+        '    return known.update(next_at=now, problem="")\n',
+        "    return 0\n",
+        "../feedback/test_backlog.py",
     ),
 ]
 
