@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from chatwidget.admin.base import LongListAdmin, ModelForm, bounded_count, recently
+from chatwidget.admin.base import LongListAdmin, ModelForm, bounded_count, newest, recently
 from chatwidget.admin.conversations import as_uuid, shown
 from chatwidget.admin.text import shorten, visible
 from chatwidget.site import Card, CardLine, Menu
@@ -51,6 +51,8 @@ from .models import Delivery, Feedback, Review, State, Vote
 
 COMPARED_AT_ONCE = 200
 """Votes that one action compares: an operator waits while the vendor is asked."""
+LOOKED_THROUGH = 5_000
+"""Votes, of which comment, question and answer are looked at when words are searched."""
 FILTERS = "_changelist_filters"
 """Where Django's links from a list to its rows keep the list's filters."""
 
@@ -142,12 +144,15 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
         self, request: HttpRequest, queryset: QuerySet[Feedback], search_term: str
     ) -> tuple[QuerySet[Feedback], bool]:
         term = search_term.strip()
+        if not term:
+            return queryset, False
         if (wanted := as_uuid(term)) is not None:
-            return queryset.filter(
-                Q(message=wanted)
-                | Q(message__conversation=wanted)
-                | Q(message__conversation__visitor=wanted)
-            ), False
+            # One after the other: an "or" of all three would look at every vote.
+            for whose in ("message", "message__conversation"):
+                if queryset.filter(**{whose: wanted}).exists():
+                    return queryset.filter(**{whose: wanted}), False
+            return queryset.filter(message__conversation__visitor=wanted), False
+        queryset = newest(request, queryset, LOOKED_THROUGH, until="%Y-%m-%d")
         for word in term.split()[:8]:
             queryset = queryset.filter(
                 Q(comment__icontains=word)
@@ -232,7 +237,7 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
             raise PermissionDenied
         if kind not in export.FORMATS:
             raise Http404
-        request.filters_only = True  # type: ignore[attr-defined]
+        request.filters_only = request.whole = True  # type: ignore[attr-defined]
         try:
             votes = self.get_changelist_instance(request).queryset
         except IncorrectLookupParameters as error:
@@ -401,7 +406,7 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
         url = reverse("admin:feedback_feedback_changelist")
         recent = Feedback.objects.filter(updated_at__gte=recently())
         queue = Feedback.objects.filter(review=Review.OPEN)
-        newest = list(self.get_queryset(request).exclude(vote=None).order_by("-updated_at")[:5])
+        latest = list(self.get_queryset(request).exclude(vote=None).order_by("-updated_at")[:5])
         failed = Delivery.objects.filter(state=State.FAILED)
         some_failed = failed.exists()
         down = bounded_count(recent.filter(vote=Vote.DOWN))
@@ -419,7 +424,7 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
                     icon=one.vote or "up",
                     url=reverse("admin:feedback_feedback_change", args=[one.pk]),
                 )
-                for one in newest
+                for one in latest
             ],
             empty="Thumbs up and down appear here, with what the visitor asked and was told.",
             alert=f"{bounded_count(failed, 99)} votes could not be delivered"

@@ -98,11 +98,12 @@ def percent(value: float) -> str:
 
 
 def top_of(highest: float) -> float:
-    """Return a round number that is not less: 1, 2 or 5 with zeros, or so many quarters of it."""
+    """Return a round number that is not less."""
     if highest <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(highest))
-    return next(step * power for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * power >= highest)
+    steps = (float(f"{step * power:g}") for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10))
+    return next(step for step in steps if step >= highest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from .tallies import days_between
 
 PERIODS = (7, 30, 90)
 LONGEST = timedelta(days=731)
+EARLIEST = 2000
 LATE = timedelta(minutes=3)
 """Tallies older than that are said to be old."""
 COUNTED = 10_000
@@ -203,6 +204,8 @@ class Choice(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         first, last = cleaned.get("first"), cleaned.get("last")
+        if any(day.year < EARLIEST for day in (first, last) if day):
+            raise forms.ValidationError("There was nothing to count so long ago.")
         if first and last and first > last:
             raise forms.ValidationError("The first day is after the last.")
         if first and (last or timezone.localdate()) - first > LONGEST:
@@ -361,7 +364,7 @@ class DashboardAdmin(ModelAdmin[Tally]):
             "backlog": backlog(agent, widget),
             "votes_url": votes_url(request, agent, widget),
             "state": counting(),
-            "never": not (summary.total.answers or Conversation.objects.exists()),
+            "never": not (Tally.objects.exists() or Conversation.objects.exists()),
             "zone": timezone.get_current_timezone_name(),
         }
         return TemplateResponse(request, "admin/feedback/dashboard.html", context)

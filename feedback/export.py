@@ -31,6 +31,7 @@ from .models import Feedback
 
 ROWS_AT_ONCE = 100
 """An answer may be long, so not more."""
+IDS_AT_ONCE = 20_000
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 
 READ = {
@@ -67,7 +68,7 @@ Row = dict[str, Any]
 
 def read(votes: QuerySet[Feedback]) -> Iterator[list[Row]]:
     """Yield the votes, in their order, as the objects of JSONL, some hundred at a time."""
-    ids = array("q", votes.values_list("pk", flat=True).iterator())
+    ids = array("q", votes.values_list("pk", flat=True).iterator(chunk_size=IDS_AT_ONCE))
     agents = Agent.objects.in_bulk()
     widgets = Widget.objects.in_bulk()
     for start in range(0, len(ids), ROWS_AT_ONCE):

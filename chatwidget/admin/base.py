@@ -45,6 +45,17 @@ class LookaheadPaginator(Paginator):
     """Counts a few pages past the one that is shown and no further: a table may be very long."""
 
     shown = 1
+    rows: QuerySet[Any]
+    """Every row with what is shown of it."""
+
+    def page(self, number: Any) -> "paginator.Page[Any]":
+        """Return a page. Its keys are looked for first, by an index; only its rows are joined."""
+        number = self.validate_number(number)
+        start = (number - 1) * self.per_page
+        keys: Any = self.object_list.values_list("pk", flat=True)  # type: ignore[attr-defined]
+        wanted = list(keys[start : start + self.per_page])
+        found = {row.pk: row for row in self.rows.filter(pk__in=wanted)}
+        return paginator.Page([found[key] for key in wanted if key in found], number, self)
 
     @cached_property
     def count(self) -> int:
@@ -84,6 +95,7 @@ class LongListAdmin(ModelAdmin[M]):
         allow_empty_first_page: bool = True,
     ) -> LookaheadPaginator:
         pages = LookaheadPaginator(queryset, per_page, orphans, allow_empty_first_page)
+        pages.rows = self.get_queryset(request)
         page = request.GET.get("p", "")
         pages.shown = max(1, int(page)) if page.isdecimal() and len(page) < 6 else 1
         return pages
@@ -96,6 +108,30 @@ class LongListAdmin(ModelAdmin[M]):
 
     def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         return False
+
+
+def newest(request: HttpRequest, queryset: QuerySet[M], at_most: int, **older: str) -> QuerySet[M]:
+    """Keep the newest rows of a list by `updated_at`: what can be looked through in no time.
+
+    Where there are more, the page says so and leads to older ones (`search_bound.html`), by the
+    list's filter `older`: its name, and the form of the day or moment that it takes. A request
+    that is `whole` has the time to look through everything.
+    """
+    if getattr(request, "whole", False):
+        return queryset
+    by_time = queryset.order_by("-updated_at", "-pk")
+    since = by_time.values_list("updated_at", flat=True)[at_most - 1 : at_most].first()
+    if since is None:
+        return queryset
+    (name, form), query = next(iter(older.items())), request.GET.copy()
+    query.pop("p", None)
+    query[name] = f"{timezone.localtime(since):{form}}"
+    request.looked_through = {  # type: ignore[attr-defined]
+        "number": at_most,
+        "since": since,
+        "older": f"?{query.urlencode()}",
+    }
+    return queryset.filter(pk__in=by_time.values("pk")[:at_most])
 
 
 def date_filter(title: str) -> type[admin.DateFieldListFilter]:

@@ -21,12 +21,15 @@ from ..models import Conversation, Message, Mode, Role, Visitor, Widget
 from ..providers import PROVIDERS
 from ..site import Card, CardLine, Menu
 from ..templatetags.operator_text import moment
-from .base import LongListAdmin, bounded_count, date_filter, recently
+from .base import LongListAdmin, bounded_count, date_filter, newest, recently
 from .text import shorten, visible
 
 PAGE = 200
 """Messages on one page of a transcript."""
 ERASED_AT_ONCE = 500
+LOOKED_THROUGH = 2_000
+"""Conversations, of which each message is looked at when words are searched."""
+OLDER = {"updated_at__lt": "%Y-%m-%dT%H:%M:%S.%f%z"}
 
 
 class VoteFilter(admin.SimpleListFilter):
@@ -45,7 +48,9 @@ class VoteFilter(admin.SimpleListFilter):
             return queryset.filter(Exists(voted.filter(feedback__vote=vote)))
         if vote == "any":
             return queryset.filter(Exists(voted))
-        return queryset.filter(~Exists(voted)) if vote == "none" else queryset
+        if vote == "none":  # most have one, perhaps: then the others are far between
+            return newest(request, queryset, LOOKED_THROUGH, **OLDER).filter(~Exists(voted))
+        return queryset
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,7 @@ class ConversationAdmin(LongListAdmin[Conversation]):
             ids = Q(pk=wanted) | Q(visitor=wanted)
             message = Message.objects.filter(pk=wanted).values("conversation")
             return queryset.filter(ids | Q(pk__in=message)), False
+        queryset = newest(request, queryset, LOOKED_THROUGH, **OLDER)
         for word in term.split()[:8]:
             said = Message.objects.filter(
                 conversation=OuterRef("pk"), role=Role.VISITOR, text__icontains=word
@@ -260,7 +266,7 @@ class ConversationAdmin(LongListAdmin[Conversation]):
     # --- the front page ---
 
     def card(self, request: HttpRequest) -> Card:
-        newest = list(self.get_queryset(request).order_by("-updated_at")[:5])
+        latest = list(self.get_queryset(request).order_by("-updated_at")[:5])
         return Card(
             title="Conversations",
             url=reverse("admin:chatwidget_conversation_changelist"),
@@ -276,11 +282,11 @@ class ConversationAdmin(LongListAdmin[Conversation]):
                     ),
                     url=reverse("admin:chatwidget_conversation_change", args=[one.pk]),
                 )
-                for one in newest
+                for one in latest
             ],
             empty="They appear here as soon as somebody writes. Try your widget's preview.",
             step="Have a first conversation",
-            done=bool(newest),
+            done=bool(latest),
         )
 
 
