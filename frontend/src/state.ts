@@ -172,10 +172,16 @@ export function reduce(state: State, action: Action): State {
       return action.conversation === state.conversation && action.conversation
         ? snapshot(state, action.messages)
         : state;
-    case "message":
-      return action.message.conversation === state.conversation
+    case "message": {
+      const { id, conversation, created_at } = action.message;
+      const first = state.messages[0];
+      const before = first && Date.parse(created_at) < Date.parse(first.created_at);
+      // An older one that is not loaded comes with its page, in its place.
+      const unloaded = before && state.earlier !== null && !state.messages.some((ours) => ours.id === id);
+      return conversation === state.conversation && !unloaded
         ? confirmed({ ...state, messages: put(state.messages, action.message) })
         : state;
+    }
     case "delta":
       return append(state, action);
     case "conversation":

@@ -71,6 +71,19 @@ describe("snapshots", () => {
     expect(state.earlier).toBe(null);
   });
 
+  test("are not joined by an older message whose page is not here", () => {
+    const [a, b, c] = [message(), message(), message()];
+    const page = (messages: Message[]): Action => ({
+      type: "page",
+      conversation: CONVERSATION,
+      messages,
+      next: null,
+      older: true,
+    });
+    const state = apply(open, ready([c]), { type: "message", message: a }, page([a, b]));
+    expect(state.messages.map(({ id }) => id)).toEqual([a.id, b.id, c.id]);
+  });
+
   test("drop earlier pages that a hole divides them from", () => {
     const state = apply(open, ready([message()]), ready([message()]));
     expect(state.messages).toHaveLength(1);
