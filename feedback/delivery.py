@@ -16,7 +16,7 @@ import asyncio
 import logging
 import random
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -119,10 +119,9 @@ class Due:
     attempts: int
     first_tried_at: datetime
     agent: Agent
-    message: uuid.UUID
     visitor: str
-    vote: str
-    rating: Rating = field(repr=False)
+    feedback: Feedback
+    """With all that `rating_of` reads, as it was when it was claimed."""
 
 
 async def look_for_ids() -> bool:
@@ -204,10 +203,8 @@ def _due(delivery: Delivery) -> Due:
         attempts=delivery.attempts,
         first_tried_at=delivery.first_tried_at,
         agent=delivery.agent,
-        message=feedback.message_id,
         visitor=str(feedback.message.conversation.visitor_id),
-        vote=feedback.vote or "",
-        rating=rating_of(feedback),
+        feedback=feedback,
     )
 
 
@@ -235,7 +232,7 @@ async def _send(due: Due) -> None:
     try:
         provider = open_provider(due.agent)
         async with asyncio.timeout(limit_s):
-            await drive(provider, provider.rate(due.rating), running.http)
+            await drive(provider, provider.rate(rating_of(due.feedback)), running.http)
     except asyncio.CancelledError:  # the process ends: another one may go on at once
         await asyncio.shield(running.store.write(release, due))
         raise
@@ -259,7 +256,7 @@ async def _send(due: Due) -> None:
     if frame:
         running.hub.publish(due.visitor, frame)
     else:
-        running.hub.ring(due.visitor, str(due.message))
+        running.hub.ring(due.visitor, str(due.feedback.message_id))
 
 
 def release(due: Due) -> None:
@@ -277,11 +274,11 @@ def settle(due: Due, error: Exception | None, *, show: bool = True) -> MessageCh
     now = timezone.now()
     delivery.lease_token = delivery.lease_until = None
     if error is None:
-        delivery.held_vote = due.vote
+        delivery.held_vote = due.feedback.vote or ""
     if delivery.revision != due.revision:
         # The visitor has said something newer meanwhile; `schedule` has set what happens next.
         if delivery.state == State.UNSUPPORTED and error is None:
-            delivery.problem = f"cannot be taken back there: it still holds {due.vote}"
+            delivery.problem = f"cannot be taken back there: it still holds {due.feedback.vote}"
     elif error is None:
         delivery.state, delivery.problem, delivery.next_at = State.DELIVERED, "", None
         delivery.delivered_at = now
@@ -292,7 +289,7 @@ def settle(due: Due, error: Exception | None, *, show: bool = True) -> MessageCh
     delivery.save()
     if delivery.state == State.FAILED:
         alerts.failed(delivery)
-    return touch(due.message, show=show)
+    return touch(due.feedback.message_id, show=show)
 
 
 def _after_failure(delivery: Delivery, due: Due, error: Exception, now: datetime) -> None:

@@ -67,8 +67,8 @@ class Pausing(AppConfig):
         touch, publish = delivery.touch, process.publish
         send, settle = delivery._send, delivery.settle
 
-        def paused_touch(*args: Any) -> Any:
-            frame = touch(*args)
+        def paused_touch(*args: Any, **kwargs: Any) -> Any:
+            frame = touch(*args, **kwargs)
             pause.thread("before commit")
             return frame
 
@@ -81,9 +81,9 @@ class Pausing(AppConfig):
             await send(due)
             await pause.task("after acknowledgement")
 
-        def paused_settle(*args: Any) -> Any:
+        def paused_settle(*args: Any, **kwargs: Any) -> Any:
             pause.thread("answered, not noted")
-            return settle(*args)
+            return settle(*args, **kwargs)
 
         vars(process).update(publish=paused_publish)
         vars(delivery).update(touch=paused_touch, _send=paused_send, settle=paused_settle)

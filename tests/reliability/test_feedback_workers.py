@@ -6,9 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from django.utils import timezone
 
+from chatwidget.lanes import WIDTH
 from feedback.models import Delivery, State
 
 from ..server import worker
@@ -95,6 +99,47 @@ def hands() -> dict[int, object]:
     """Return who has which delivery."""
     rows = Delivery.objects.using(OWN).exclude(lease_token=None)
     return dict(rows.values_list("pk", "lease_token"))
+
+
+@sized("votes", gate=10, full=100)
+async def test_a_dead_vendor_delays_no_other(
+    own: dict[str, str], raia: RaiaSimulator, report: Report, votes: int
+) -> None:
+    """B5: beside twenty times as many votes at a vendor that hangs, others leave in a second."""
+    waits: list[float] = []
+    healthy = raia_agent(raia, OWN, "Healthy")
+    with RaiaSimulator() as dead:
+        dead.fail_always("feedback", Stall())
+        waiting_at_raia(dead, raia_agent(dead, OWN, "Dead"), 20 * votes, using=OWN, age_s=3600)
+        with worker(None, **own):
+            await dead.eventually(lambda: dead.stalled == WIDTH, timeout=60)
+            for number in range(1, votes + 1):
+                given = time.monotonic()
+                waiting_at_raia(raia, healthy, 1, using=OWN, age_s=0)
+                await raia.eventually(lambda n=number: len(raia.calls("feedback")) >= n, timeout=60)  # type: ignore[misc]
+                waits.append(raia.calls("feedback")[-1].at - given)
+    report.tell("votes at a dead vendor", 20 * votes)
+    report.tell("votes at a healthy one", votes)
+    report.tell_times("from the vote to its call", waits)
+    if votes >= 100:
+        assert max(waits) <= 1
+
+
+async def test_a_vote_that_cannot_be_read_delays_no_other(
+    own: dict[str, str], raia: RaiaSimulator, tmp_path: Path
+) -> None:
+    """B5: one poison row, the first of all."""
+    poison, *sound = waiting_at_raia(raia, raia_agent(raia, OWN), 20, using=OWN)
+    poison.reasons = [{"no": "key"}]
+    poison.save(using=OWN)
+    row = Delivery.objects.using(OWN).filter(feedback=poison)
+    row.update(next_at=timezone.now() - timedelta(days=1))
+    with (tmp_path / "log").open("w") as log, worker(log, **own):
+        await eventually(lambda: len(raia.feedbacks) == len(sound), timeout_s=60)
+        await eventually(lambda: bool(row.get().problem), timeout_s=60)
+    assert row.get().state == State.PENDING
+    assert "unhashable" in row.get().problem
+    assert "met a bug" in (tmp_path / "log").read_text()
 
 
 async def test_a_worker_that_was_frozen_changes_nothing_any_more(
