@@ -1,6 +1,6 @@
 """What goes onto a website: the snippet, and the policy that says who may show the panel."""
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -23,6 +23,14 @@ def snippet(widget: Widget, base_url: str) -> SafeString:
         widget.locale,
         widget.theme,
     )
+
+
+def let_frame(request: HttpRequest, response: HttpResponse, origins: list[str]) -> None:
+    """Say on a page of the iframe who may show it, and that nothing from elsewhere is in it."""
+    response["Content-Security-Policy"] = panel_policy(request, origins)
+    # Without these two, a site that isolates itself may not show it.
+    response["Cross-Origin-Embedder-Policy"] = "require-corp"
+    response["Cross-Origin-Resource-Policy"] = "cross-origin"
 
 
 def panel_policy(request: HttpRequest, origins: list[str]) -> str:

@@ -391,15 +391,24 @@ def panel(request: HttpRequest, key: str) -> HttpResponse:
             "detail": "No chat widget has this key. Compare the snippet with the admin's.",
         }
         response = render(request, "chatwidget/panel_unavailable.html", unknown, status=404)
-        response["Content-Security-Policy"] = embed.panel_policy(request, [])
+        embed.let_frame(request, response, [])
         return response
     context = {
         "widget": widget,
         "settings": json.dumps(serializers.WidgetOut(widget).data).translate(embed.SCRIPT_ESCAPES),
     }
     response = render(request, "chatwidget/panel.html", context)
-    response["Content-Security-Policy"] = embed.panel_policy(request, widget.allowed_origins)
+    embed.let_frame(request, response, widget.allowed_origins)
     response["Cache-Control"] = "no-cache"
+    return response
+
+
+@require_safe
+@xframe_options_exempt
+def doctor(request: HttpRequest, key: str) -> HttpResponse:
+    """What the script shows where the panel cannot be, on any site: its script says why."""
+    response = render(request, "chatwidget/doctor.html")
+    embed.let_frame(request, response, ["*"])
     return response
 
 

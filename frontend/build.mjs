@@ -2,7 +2,7 @@
 // holds them to the size that the project promises: what a page loads before the visitor's first interest, and all
 // that is loaded until the visitor can type. What comes after that (src/later.ts) is a file of its own.
 import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { build, transform } from "esbuild";
@@ -52,7 +52,7 @@ const later = await build({
 // Its name carries its hash, as collected files do: a panel gets the one it was built with, and may keep it for good.
 const LATER = `later.${createHash("sha256").update(later).digest("hex").slice(0, 12)}.js`;
 
-const [loader, panel, style] = await Promise.all([
+const [loader, panel, doctor, style] = await Promise.all([
   build({
     ...common,
     entryPoints: [at("src/loader.ts")],
@@ -72,6 +72,7 @@ const [loader, panel, style] = await Promise.all([
     inject: [at("src/jsx.ts")],
     target: "es2022",
   }).then(squeeze),
+  build({ ...common, entryPoints: [at("src/doctor.ts")], format: "iife", target: "es2022" }).then(squeeze),
   build({
     ...common,
     entryPoints: [at("src/panel.css")],
@@ -81,7 +82,13 @@ const [loader, panel, style] = await Promise.all([
 
 mkdirSync(out, { recursive: true });
 const sizes = {};
-const built = { "widget.js": loader, "panel.js": panel, "panel.css": style, [LATER]: later };
+const built = {
+  "widget.js": loader,
+  "panel.js": panel,
+  "panel.css": style,
+  "doctor.js": doctor,
+  [LATER]: later,
+};
 for (const [name, text] of Object.entries(built)) {
   const contents = Buffer.from(text);
   const gz = gzipSync(contents, { level: 9 });
@@ -95,6 +102,7 @@ for (const [name, text] of Object.entries(built)) {
 for (const name of readdirSync(out)) {
   if (/^later\./.test(name) && !name.startsWith(LATER)) rmSync(out + name);
 }
+copyFileSync(at("src/chatwidget.d.ts"), `${out}widget.d.ts`);
 const licence = (name) => `${name}\n\n${readFileSync(at(`node_modules/${name}/LICENSE`), "utf8").trim()}\n`;
 writeFileSync(`${out}LICENSES.txt`, ["preact", "marked"].map(licence).join("\n\n"));
 

@@ -266,6 +266,19 @@ export class Chat {
     return true;
   }
 
+  /** The visitor is who the site's signed `identity` says. Raises ApiError: then they are who they were. */
+  async identify(identity: string): Promise<void> {
+    await this.#session.identify(identity);
+    // The token may be another one now.
+    this.#socket.stop();
+    this.#socket.start();
+  }
+
+  /** Forgets the visitor here; the service keeps what it has. */
+  reset(): void {
+    this.#forget();
+  }
+
   #forget(): void {
     this.#socket.stop();
     for (const timer of [this.#polling, this.#resend, this.#reconnect]) clearTimeout(timer);

@@ -1,5 +1,5 @@
 // The panel's end of the line to the page that embeds it.
-import { type Look, type Page, post, receive, type ToPage, type ToPanel } from "./messages";
+import { type Command, type Look, type Page, post, receive, type ToPage, type ToPanel } from "./messages";
 
 export interface HostEvents {
   hello(look: Look): void;
@@ -8,32 +8,42 @@ export interface HostEvents {
 }
 
 export class Host {
-  /** Where the visitor is. Our own address tells nothing of that. */
-  page: Page = { url: document.referrer, title: "", referrer: "" };
+  /** What the site says of where the visitor is, in place of what its page's address says. */
+  context: Partial<Page> = {};
+  /** Our own address tells nothing of where the visitor is. */
+  #page: Page = { url: document.referrer, title: "", referrer: "" };
   /** The first `hello` names it; from then on nobody else is listened to, nor told anything. */
   #origin: string | null = null;
+  /** What the site asks for waits here until page.ts is there to do it. */
+  #asked: Command[] = [];
+  #obey = (command: Command): void => void this.#asked.push(command);
 
   constructor(events: HostEvents) {
     addEventListener("message", (event) => {
       const message = receive<ToPanel>(event, window.parent, this.#origin);
-      if (!message) return;
+      // Only `hello` may introduce a page.
+      if (!message || (this.#origin === null && message.type !== "hello")) return;
+      this.#page = message.page;
       if (message.type === "hello") {
         this.#origin = event.origin;
-        this.page = message.page;
-        events.hello(message);
+        events.hello(message.value);
         this.tell({ type: "ready" });
-      } else if (this.#origin === null) {
-        // Only `hello` may introduce a page.
-      } else if (message.type === "open") {
-        this.page = message.page;
-        events.open();
-      } else if (message.type === "close") {
-        events.close();
-      }
+      } else if (message.type === "open" || message.type === "close") events[message.type]();
+      else if (message.type !== "page") this.#obey(message);
     });
+  }
+
+  get page(): Page {
+    return { ...this.#page, ...this.context };
   }
 
   tell(message: ToPage): void {
     if (this.#origin !== null) post(window.parent, this.#origin, message);
+  }
+
+  /** Has `obey` do what the site asks for, and what it asked for before. */
+  serve(obey: (command: Command) => void): void {
+    this.#obey = obey;
+    for (const command of this.#asked) obey(command);
   }
 }

@@ -1,38 +1,39 @@
 // The one script a website embeds. It draws the launcher, and loads the panel, an iframe on the service's own origin,
 // only when the visitor shows interest (points at it, reaches it by keyboard, touches it), or was here before. Until
 // then: no request, no socket, nothing stored. It changes nothing of the page but for one element beside the body and
-// one global name, `ChatWidget` (chatwidget.d.ts). What a site asks of the panel waits until the panel is there.
+// one global name, `ChatWidget` (chatwidget.d.ts). What a site asks of the chat is carried to the panel, and waits here
+// until it is loaded: page.ts does it there, and says what this script has the site hear.
 import type { ChatWidgetApi, ChatWidgetEvents } from "./chatwidget";
 import { drawLauncher } from "./launcher";
-import { type Command, type Page, post, receive, type ToPage, type ToPanel } from "./messages";
+import { type Commands, post, receive, type ToPage, type ToPanel } from "./messages";
 
-/** A call from before this script was there: a method's name and what it was given. */
+/** A call, as the page's stub writes it down before this script is there: a method's name and what it is given. */
 type Call = [name: string, ...values: unknown[]];
-type Listener = (detail: unknown) => void;
 type EventName = keyof ChatWidgetEvents;
+type Listener = (detail: unknown) => void;
+type Methods = Record<string, (...values: unknown[]) => void>;
 
 /** A loaded panel should answer within this time; else the page that says why is loaded instead of it. */
 const PATIENCE_MS = 4_000;
 
-function start(script: HTMLScriptElement, queue: Call[]): void {
-  const look: Record<string, string | undefined> = { ...script.dataset };
+function start(script: HTMLScriptElement, calls: Call[]): void {
+  const look = { ...script.dataset };
   const { widget, target, label = "Chat" } = look;
   const address = new URL(`w/${widget}/`, script.src);
   const { origin } = address;
-  const { host, button, frame, badge } = drawLauncher(look, label, !!target);
-  const narrow = matchMedia("(max-width:640px)"); // launcher.css says the same
+  const { host, button, frame, badge } = drawLauncher(look, label);
   const ended = new AbortController();
-  const { signal } = ended;
+  const watch = new MutationObserver(mount);
   /** The one entry in the page's storage: this visitor has a conversation. */
   const mark = `chatwidget:${widget}`;
   let listeners: [EventName, Listener][] = [];
-  let waiting: ToPanel[] = [];
-  let context = {};
+  let waiting: Call[] = [];
   let iframe: HTMLIFrameElement | undefined;
   let ready = false;
   let heard = false;
   let asked = false;
   let timer: number | undefined;
+  /** A panel that is part of the page is never closed. */
   let open = !!target;
 
   function emit(name: EventName, detail?: unknown): void {
@@ -42,22 +43,15 @@ function start(script: HTMLScriptElement, queue: Call[]): void {
     }
   }
 
-  function complain(code: string, message: string): void {
+  function fail(code: string, message: string): void {
     heard = true;
     console.error(`[chatwidget] ${code}: ${message}`);
     emit("error", { code, message });
   }
 
-  const page = (): Page => ({
-    url: location.href,
-    title: document.title,
-    referrer: document.referrer,
-    ...context,
-  });
-  function tell(type: ToPanel["type"], value?: unknown, now = ready): void {
-    const message = { type, value, page: page() } as ToPanel;
-    if (now) post(iframe!.contentWindow!, origin, message);
-    else waiting.push(message);
+  function tell(type: ToPanel["type"], value?: unknown): void {
+    const page = { url: location.href, title: document.title, referrer: document.referrer };
+    post(iframe!.contentWindow!, origin, { type, value, page } as ToPanel);
   }
 
   function load(): void {
@@ -69,11 +63,11 @@ function start(script: HTMLScriptElement, queue: Call[]): void {
     iframe.src = address.href;
     iframe.onload = () => {
       ready = heard = false;
-      tell("hello", look, true);
+      tell("hello", look);
       clearTimeout(timer);
-      timer = setTimeout(() => {
+      timer = window.setTimeout(() => {
         if (heard) return;
-        if (asked) complain("unreachable", `${address} does not answer`);
+        if (asked) fail("unreachable", `no answer from ${address}`);
         else iframe!.src = `${address}doctor/`;
         asked = true;
       }, PATIENCE_MS);
@@ -83,45 +77,44 @@ function start(script: HTMLScriptElement, queue: Call[]): void {
 
   /** A phone's keyboard covers the foot of a fixed element: keep the panel to what can be seen. */
   function fit(): void {
-    const view = visualViewport;
-    if (!view) return;
-    const full = open && narrow.matches;
-    frame.style.setProperty("--height", full ? `${view.height}px` : "");
-    frame.style.setProperty("--top", full ? `${view.offsetTop}px` : "");
+    const { height, offsetTop } = visualViewport!;
+    frame.style.setProperty("--height", `${height}px`);
+    frame.style.setProperty("--top", `${offsetTop}px`);
   }
 
   function show(wanted: boolean): void {
     if (wanted === open || target) return;
     open = wanted;
-    if (open) load();
     frame.classList.toggle("open", open);
     button.setAttribute("aria-expanded", `${open}`);
-    fit();
     if (open) {
+      load();
+      fit();
       // The iframe must hold the focus before its page may pass it on to the composer.
       iframe!.focus();
-      if (ready) tell("open");
-    } else {
-      if (ready) tell("close");
-      if (document.activeElement === host) button.focus();
-    }
-    emit(open ? "open" : "close");
+    } else if (document.activeElement === host) button.focus();
+    const name = open ? "open" : "close";
+    if (ready) tell(name);
+    emit(name);
   }
 
   function hear(message: ToPage): void {
     heard = true;
     const { type } = message;
-    if (type === "close" || type === "escape") return show(false);
+    if (type === "close" || type === "escape") {
+      show(false);
+      return;
+    }
     if (type === "ready") {
-      if (ready) return;
       ready = true;
       if (open && !target) tell("open");
-      for (const one of waiting) post(iframe!.contentWindow!, origin, one);
-      waiting = [];
+      for (const [name, value] of waiting) tell(name as keyof Commands, value);
+      // What says how things are, rather than what to do, is said again to a panel that the page moved.
+      waiting = waiting.filter(([name]) => /^set/.test(name));
     } else if (type === "unread") {
       const { count } = message.detail;
-      badge.textContent = count > 0 ? `${Math.min(count, 99)}` : "";
-      button.setAttribute("aria-label", count > 0 ? `${label}: ${count}` : label);
+      badge.textContent = count ? `${count}` : "";
+      button.setAttribute("aria-label", count ? `${label}: ${count}` : label);
     } else if (type === "conversation") {
       try {
         if (message.detail.id) localStorage[mark] = 1;
@@ -133,10 +126,9 @@ function start(script: HTMLScriptElement, queue: Call[]): void {
     emit(type, (message as { detail?: unknown }).detail);
   }
 
-  const restyle = (change: object) => tell("hello", Object.assign(look, change));
   const api = {
     open(options) {
-      if (options?.message) tell("prefill", options.message);
+      if (options?.message) api.prefill(options.message);
       show(true);
     },
     close: () => show(false),
@@ -149,18 +141,12 @@ function start(script: HTMLScriptElement, queue: Call[]): void {
       button.hidden = true;
       show(false);
     },
-    setContext(wanted) {
-      context = wanted;
-      tell("page");
-    },
-    setLocale: (locale) => restyle({ locale }),
-    setTheme: (theme) => restyle({ theme }),
     destroy() {
       ended.abort();
       watch.disconnect();
       clearTimeout(timer);
       host.remove();
-      Reflect.deleteProperty(window, "ChatWidget");
+      window.ChatWidget = undefined as never;
     },
     on(name, listener) {
       listeners.push([name, listener as Listener]);
@@ -171,55 +157,55 @@ function start(script: HTMLScriptElement, queue: Call[]): void {
       listeners = listeners.filter((one) => one[0] !== name || (listener && one[1] !== listener));
     },
   } as ChatWidgetApi;
-  for (const name of ["send", "reset", "prefill", "newConversation", "identify"] as Command["type"][]) {
-    api[name] = (value?: string) => {
-      if (name === "send" || name === "reset") load();
-      tell(name, value);
+  const commands = [
+    "send",
+    "reset",
+    "prefill",
+    "newConversation",
+    "identify",
+    "setContext",
+    "setLocale",
+    "setTheme",
+  ];
+  commands.forEach((name, place) => {
+    (api as unknown as Methods)[name] = (value) => {
+      // The first two cannot wait for the visitor.
+      if (place < 2) load();
+      if (ready) tell(name as keyof Commands, value);
+      if (!ready || place > 4) waiting.push([name, value]);
     };
-  }
+  });
 
   // Beside the body, not in it: a site that replaces its body leaves us, and a running chat, alone.
-  const watch = new MutationObserver(mount);
   function mount(): void {
-    const root = document.documentElement;
-    const place = target ? document.querySelector(target) : document.body && root;
+    const place = target ? document.querySelector(target) : document.body && document.documentElement;
     if (!place || host.isConnected) return;
     place.append(host);
-    for (const node of [document, root]) watch.observe(node, { childList: true, subtree: !!target });
     if (target) load();
   }
   mount();
-  addEventListener("DOMContentLoaded", mount, { signal });
+  watch.observe(document.documentElement, { childList: true, subtree: !!target });
 
-  addEventListener(
-    "message",
-    (event) => {
+  const on = {
+    message(event: MessageEvent) {
       const message = iframe && receive<ToPage>(event, iframe.contentWindow, origin);
       if (message) hear(message);
     },
-    { signal },
-  );
-  addEventListener(
-    "click",
-    (event) => {
-      const opener = (event.target as Element).closest?.<HTMLElement>("[data-chatwidget-open]");
+    click({ target }: MouseEvent) {
+      const opener = (target as Element).closest?.<HTMLElement>("[data-chatwidget-open]");
       if (opener) api.open({ message: opener.dataset.chatwidgetOpen! });
     },
-    { signal },
-  );
-  addEventListener(
-    "securitypolicyviolation",
-    ({ blockedURI }) => {
-      if (blockedURI.startsWith(origin)) complain("csp", `add ${origin} to this page's frame-src`);
+    securitypolicyviolation({ blockedURI }: SecurityPolicyViolationEvent) {
+      if (blockedURI.startsWith(origin)) fail("csp", `add ${origin} to frame-src`);
     },
-    { signal },
-  );
-  // The focus went into the panel, perhaps after the site has shown another page.
-  addEventListener("blur", () => ready && tell("page"), { signal });
-  for (const name of ["resize", "scroll"]) visualViewport?.addEventListener(name, fit, { signal });
-  for (const name of ["pointerenter", "focus", "touchstart"]) {
-    button.addEventListener(name, load, { passive: true });
+    // The focus went into the panel, perhaps after the site has shown another page.
+    blur: () => ready && tell("page"),
+  };
+  for (const [name, listener] of Object.entries(on)) {
+    addEventListener(name, listener as EventListener, ended);
   }
+  for (const name of ["resize", "scroll"]) visualViewport!.addEventListener(name, fit, ended);
+  button.onpointerenter = button.onfocus = button.ontouchstart = load;
   button.onclick = () => show(!open);
   button.onkeydown = ({ key }) => {
     if (key === "Escape") show(false);
@@ -231,18 +217,16 @@ function start(script: HTMLScriptElement, queue: Call[]): void {
   }
 
   window.ChatWidget = api;
-  const run = ([name, ...values]: Call) => (api as unknown as Record<string, Listener>)[name]?.(...(values as [unknown]));
-  queue.push = run as never;
-  for (const call of queue) run(call);
+  calls.push = (([name, ...values]: Call) => (api as unknown as Methods)[name]?.(...values)) as never;
+  for (const call of calls) calls.push(call);
 }
 
 // `currentScript` is missing where the tag is a module or was run by a bundler.
-const current = document.currentScript ?? document.querySelector("script[data-widget]");
-const found = window.ChatWidget as unknown as { queue?: Call[] } | undefined;
-if (found && !found.queue) {
-  // Loaded twice: the launcher that is there stays.
-} else if (current instanceof HTMLScriptElement && current.dataset.widget) {
-  start(current, found?.queue ?? []);
-} else {
-  console.error('[chatwidget] key_missing: load widget.js by a script tag with data-widget="pk_..."');
+const script = (document.currentScript ??
+  document.querySelector("script[data-widget]")) as HTMLScriptElement | null;
+const there = window.ChatWidget as unknown as { queue?: Call[] } | undefined;
+// Loaded twice: the launcher that is there stays.
+if (!there || there.queue) {
+  if (script?.dataset.widget) start(script, there?.queue ?? []);
+  else console.error("[chatwidget] key_missing: add data-widget to the script tag");
 }

@@ -26,6 +26,9 @@ export interface Commands {
   newConversation: undefined;
   identify: string;
   reset: undefined;
+  setContext: Partial<Page>;
+  setLocale: string;
+  setTheme: string;
 }
 
 type Named<Values> = { [Name in keyof Values]: { type: Name; value: Values[Name] } }[keyof Values];

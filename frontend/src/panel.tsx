@@ -1,9 +1,9 @@
 // The panel: reads the settings that came with its page, and joins the chat, the views and the page around it.
 import { render } from "preact";
 import { Chat } from "./chat";
-import { fetchLater, type Later } from "./fetched";
+import { fetchLater, type Later, later } from "./fetched";
 import { Host } from "./host";
-import type { Page } from "./messages";
+import type { Look, Page } from "./messages";
 import type { Settings } from "./protocol";
 import { keep } from "./storage";
 import { texts } from "./text";
@@ -21,14 +21,21 @@ function start(settings: Settings): void {
   const root = document.getElementById("app")!;
   const base = new URL("../../", location.href).href;
   let text = texts(settings.locale, settings.texts);
+  let look: Look = {};
   let opened = 0;
 
+  const dress = (change: Look) => {
+    look = { ...look, ...change };
+    text = texts(look.locale || settings.locale, settings.texts);
+    applyLook(look.theme || settings.look.theme, look.color || settings.look.color);
+    draw();
+  };
   const host = framed
     ? new Host({
         hello(look) {
-          text = texts(look.locale || settings.locale, settings.texts);
-          applyLook(look.theme || settings.look.theme, look.color || settings.look.color);
-          draw();
+          // A part of the page: nobody opens it, and nobody closes it.
+          if (look.target) chat.show(true);
+          dress(look);
         },
         open() {
           opened += 1;
@@ -43,10 +50,11 @@ function start(settings: Settings): void {
   const chat = new Chat({ base, settings, locale: settings.locale, kept: keep(settings.key), page });
 
   const draw = () => {
-    const ends = host && {
-      close: () => host.tell({ type: "close" }),
-      escape: () => host.tell({ type: "escape" }),
-    };
+    const ends = host &&
+      !look.target && {
+        close: () => host.tell({ type: "close" }),
+        escape: () => host.tell({ type: "escape" }),
+      };
     render(
       <App chat={chat} settings={settings} text={text} opened={opened} {...(ends ? { host: ends } : {})} />,
       root,
@@ -58,7 +66,7 @@ function start(settings: Settings): void {
   let unread = 0;
   chat.subscribe(() => {
     const count = chat.state.conversations.reduce((sum, conversation) => sum + conversation.unread, 0);
-    if (count !== unread) host?.tell({ type: "unread", count });
+    if (count !== unread) host?.tell({ type: "unread", detail: { count } });
     unread = count;
     if (due) return;
     due = true;
@@ -84,7 +92,10 @@ function start(settings: Settings): void {
     const file = attempt ? `${LATER}?${attempt}` : LATER;
     return import(file);
   };
-  void fetchLater(load).then(draw);
+  void fetchLater(load).then(() => {
+    draw();
+    if (host) later()!.serve(host, chat, settings, dress);
+  });
 }
 
 start(JSON.parse(document.getElementById("settings")!.textContent!));

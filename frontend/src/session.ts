@@ -34,17 +34,24 @@ export class Session {
   }
 
   /** Asks for a session anew, as the same visitor if the service still knows the token. */
-  renew(): Promise<SessionAnswer> {
-    this.#starting ??= this.#start().finally(() => {
+  renew(identity?: string): Promise<SessionAnswer> {
+    this.#starting ??= this.#start(identity).finally(() => {
       this.#starting = null;
     });
     return this.#starting;
   }
 
-  async #start(): Promise<SessionAnswer> {
+  /** The same, with the site's signed word on who the visitor is. */
+  async identify(identity: string): Promise<void> {
+    await this.#starting?.catch(() => {});
+    await this.renew(identity);
+  }
+
+  async #start(identity?: string): Promise<SessionAnswer> {
     const path = `widgets/${encodeURIComponent(this.widget)}/sessions`;
     const enter = async () => {
-      const body = { token: this.token ?? undefined, locale: this.context.locale, page: this.context.page() };
+      const { locale, page } = this.context;
+      const body = { token: this.token ?? undefined, identity, locale, page: page() };
       const entered = await call<SessionAnswer>(this.base, "POST", path, null, body);
       this.kept.set("token", entered.token);
       return entered;
