@@ -87,7 +87,6 @@ def test_the_widgets_weight_is_within_its_budget() -> None:
     weights = {path.name.split(".")[0]: path.stat().st_size for path in built.glob("*.js.gz")}
     page = len((ROOT / "templates/chatwidget/panel.html").read_bytes())
     style = (built / "panel.css.gz").stat().st_size
-    assert set(weights) == {"widget", "panel", "later"}
     assert weights["widget"] <= 3_000
     assert page + style + weights["panel"] <= 26_000, weights
     assert weights["later"] <= 13_000

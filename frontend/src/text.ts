@@ -35,6 +35,7 @@ const en = {
   human: "You are talking to a person",
   typing: "{name} is typing",
   still_working: "Still working on it…",
+  works_long: "This takes a while. You can leave; the answer will be here.",
   answered: "{name} says: {text}",
   answer_stopped: "You stopped this answer.",
   stopped: "This answer was stopped.",

@@ -10,7 +10,8 @@ import { Icon } from "./icons";
 import { Link } from "./link";
 import { focusLog } from "./scroll";
 
-const STILL_WORKING_MS = 8_000;
+/** Words come after the first of these, others after the second one more. */
+const STILL_WORKING_MS = [8_000, 22_000];
 
 export function Question({ text }: { text: string }) {
   const { text: say } = useSurroundings();
@@ -66,14 +67,17 @@ export function Unsent({ item }: { item: Outgoing }) {
   );
 }
 
-/** Dots at once, and words when it takes long. */
-export function Typing() {
+/** Dots at once, and words when it takes long. `soon` false: only when it takes long. */
+export function Typing({ soon = true }) {
   const { text, name } = useSurroundings();
-  const [long, setLong] = useState(false);
+  const [waits, setWaits] = useState(0);
   useEffect(() => {
-    const timer = setTimeout(() => setLong(true), STILL_WORKING_MS);
+    const wait = STILL_WORKING_MS[waits];
+    if (!wait) return;
+    const timer = setTimeout(() => setWaits(waits + 1), wait);
     return () => clearTimeout(timer);
-  }, []);
+  }, [waits]);
+  if (!soon && !waits) return null;
   return (
     <div class="typing">
       <span class="dots" role="img" aria-label={text("typing", { name })}>
@@ -81,7 +85,7 @@ export function Typing() {
         <i />
         <i />
       </span>
-      {long && <span class="note">{text("still_working")}</span>}
+      {waits > 0 && <span class="note">{text(waits > 1 ? "works_long" : "still_working")}</span>}
     </div>
   );
 }
@@ -147,6 +151,8 @@ export function Answer({ message, last, human }: AnswerProps) {
   return (
     <div class={`answer ${role}`} data-status={status}>
       {message.text && <Markdown text={message.text} finished={isFinal(message)} breaks={role === "human"} />}
+      {/* The text has stopped coming: begins anew with each piece of it. */}
+      {!isFinal(message) && <Typing key={message.seq} soon={false} />}
       {isFinal(message) && <Links links={message.links ?? []} />}
       {isFinal(message) && <Sources citations={message.citations} />}
       {trouble && (
