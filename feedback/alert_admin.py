@@ -191,7 +191,7 @@ class AlertSettingsAdmin(ModelAdmin[AlertSettings]):
         kind, words = ("good", "Ready")
         if getattr(one, "stuck", False):
             kind, words = "bad", "Does not get through"
-        elif not one.channels:
+        elif not settings.EMAIL_URL and Channel.WEBHOOK not in one.channels:
             kind, words = "warn", "Reaches nobody"
         return format_html('<span class="badge {}">{}</span>', kind, words)
 

@@ -26,7 +26,14 @@ from django.utils import timezone
 from standardwebhooks import Webhook
 
 from chatwidget import process
-from chatwidget.errors import ChatWidgetError, ProviderError, Rejected, Unavailable, VaultError
+from chatwidget.errors import (
+    ChatWidgetError,
+    Misconfigured,
+    ProviderError,
+    Rejected,
+    Unavailable,
+    VaultError,
+)
 from chatwidget.lanes import Room
 from chatwidget.providers.http import mapped_errors, new_client
 
@@ -264,6 +271,8 @@ async def deliver(message: Message, http: httpx.AsyncClient) -> str:
     if message.channel == Channel.WEBHOOK:
         await _post(message, http)
         return ""
+    if not settings.EMAIL_URL:
+        raise Misconfigured("no mail server is set (EMAIL_URL)")
     refused = await asyncio.to_thread(
         mail.send, message.to, message.subject, message.text, message_id=message.id
     )

@@ -274,9 +274,9 @@ class AlertSettings(models.Model):
 
     @property
     def channels(self) -> list[Channel]:
-        """The ways by which somebody can be told now."""
+        """The ways by which somebody is to be told."""
         ways = {
-            Channel.EMAIL: self.emails and settings.EMAIL_URL,
+            Channel.EMAIL: self.emails,
             Channel.WEBHOOK: self.webhook_url and self.sealed_secret,
         }
         return [channel for channel, there in ways.items() if there]

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Permission
 from django.core.management import call_command
 from django.db import transaction
 from django.test import Client
-from django.urls import reverse
+from django.urls import reverse, reverse_lazy
 
 from chatwidget.models import Widget
 from feedback.models import AlertSettings
@@ -18,6 +18,7 @@ from feedback.models import AlertSettings
 from ..cast import make_operator, make_widget
 from .test_alerts import SECRET, MailServer, Receiver, mail, receiver  # noqa: F401 (fixtures)
 
+LIST = reverse_lazy("admin:feedback_alertsettings_changelist")
 OTHER = "whsec_" + base64.b64encode(b"another secret that is long enough").decode()
 
 
@@ -153,7 +154,9 @@ def test_a_test_says_what_went_wrong(
 def test_without_a_mail_server_the_page_says_so(operator: Client, widget: Widget) -> None:
     one = made(widget, emails=["ines@shop.example"])
     assert "No mail server is set yet" in operator.get(page_of(one)).content.decode()
-    assert one.channels == []
+    assert "Reaches nobody" in operator.get(str(LIST)).content.decode()
+    test = reverse("admin:feedback_alertsettings_test", args=[one.pk])
+    assert "no mail server is set" in operator.post(test, follow=True).content.decode()
 
 
 def test_who_may_only_look_sends_and_changes_nothing(widget: Widget) -> None:

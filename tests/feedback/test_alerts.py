@@ -120,14 +120,10 @@ def mail(settings: Any) -> Iterator[MailServer]:
 def web(server: Server) -> Iterator[Server]:
     """The server, without background work of its own: these tests start workers."""
     server.stop()
-    before = dict(server.env)
     server.env["EMBEDDED_WORKER"] = "false"
-    # It notes what is to be told by mail; nobody listens there.
-    server.env["EMAIL_URL"] = "smtp://127.0.0.1:9"
     yield server.start()
     server.stop()
-    server.env.clear()
-    server.env.update(before)
+    del server.env["EMBEDDED_WORKER"]
     server.start()
 
 
