@@ -20,7 +20,14 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from chatwidget.admin.base import LongListAdmin, ModelForm, bounded_count, newest, recently
+from chatwidget.admin.base import (
+    LongList,
+    LongListAdmin,
+    ModelForm,
+    bounded_count,
+    newest,
+    recently,
+)
 from chatwidget.admin.conversations import as_uuid, shown
 from chatwidget.admin.text import shorten, visible
 from chatwidget.site import Card, CardLine, Menu
@@ -112,10 +119,10 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
 
     # --- the list ---
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Feedback]:
+    def get_rows(self, request: HttpRequest) -> QuerySet[Feedback]:
+        """Return the votes with what a list shows of them."""
         return (
-            super()
-            .get_queryset(request)
+            self.get_queryset(request)
             .select_related("delivery", "message", "agent", "widget", "owner")
             .defer("message__text", "message__citations")  # answers can be long
             .annotate(
@@ -125,7 +132,7 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
         )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return FiltersOnly if getattr(request, "filters_only", False) else ChangeList
+        return FiltersOnly if getattr(request, "filters_only", False) else LongList
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -406,7 +413,7 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
         url = reverse("admin:feedback_feedback_changelist")
         recent = Feedback.objects.filter(updated_at__gte=recently())
         queue = Feedback.objects.filter(review=Review.OPEN)
-        latest = list(self.get_queryset(request).exclude(vote=None).order_by("-updated_at")[:5])
+        latest = list(self.get_rows(request).exclude(vote=None).order_by("-updated_at")[:5])
         failed = Delivery.objects.filter(state=State.FAILED)
         some_failed = failed.exists()
         down = bounded_count(recent.filter(vote=Vote.DOWN))

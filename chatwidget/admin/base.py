@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core import paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -77,6 +78,16 @@ class LookaheadPaginator(Paginator):
         return int(rows[: self._limit + 1].count())
 
 
+class LongList(ChangeList):
+    """A list whose rows always come by way of its paginator, also where they fill no page."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Find what this page of the list shows."""
+        super().get_results(request)
+        if not self.multi_page:
+            self.result_list = self.paginator.page(1).object_list
+
+
 class LongListAdmin(ModelAdmin[M]):
     """A read-only list of what visitors made: never counted as a whole, never edited."""
 
@@ -85,6 +96,13 @@ class LongListAdmin(ModelAdmin[M]):
     show_full_result_count = False
     sortable_by = ()  # newest first, by an index; sorting a long table by a column is slow
     paginator = LookaheadPaginator
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return LongList
+
+    def get_rows(self, request: HttpRequest) -> QuerySet[M]:
+        """Return everything with what a row shows. What is filtered and counted needs less."""
+        return self.get_queryset(request)
 
     def get_paginator(
         self,
@@ -95,7 +113,7 @@ class LongListAdmin(ModelAdmin[M]):
         allow_empty_first_page: bool = True,
     ) -> LookaheadPaginator:
         pages = LookaheadPaginator(queryset, per_page, orphans, allow_empty_first_page)
-        pages.rows = self.get_queryset(request)
+        pages.rows = self.get_rows(request)
         page = request.GET.get("p", "")
         pages.shown = max(1, int(page)) if page.isdecimal() and len(page) < 6 else 1
         return pages
