@@ -58,7 +58,7 @@ from .models import Delivery, Feedback, Review, State, Vote
 
 COMPARED_AT_ONCE = 200
 """Votes that one action compares: an operator waits while the vendor is asked."""
-LOOKED_THROUGH = 5_000
+LOOKED_THROUGH = 3_000
 """Votes, of which comment, question and answer are looked at when words are searched."""
 FILTERS = "_changelist_filters"
 """Where Django's links from a list to its rows keep the list's filters."""
