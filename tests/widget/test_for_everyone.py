@@ -29,6 +29,7 @@ RICH = """# Title
 
 - one
 - [two](https://example.com)
+- [bank.test](https://evil.test) in disguise
 
 ```py
 x = 1
@@ -42,7 +43,7 @@ x = 1
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
-def test_axe_finds_nothing_closed_open_answered_and_commenting(
+def test_axe_finds_nothing_in_any_state(
     context: BrowserContext,
     page: Page,
     site: Site,
@@ -68,6 +69,17 @@ def test_axe_finds_nothing_closed_open_answered_and_commenting(
     assert violations(panel_frame(page), axe) == []
     bubble.down.click()
     expect(bubble.panel.get_by_role("textbox", name="What was wrong with it?")).to_be_visible()
+    assert violations(panel_frame(page), axe) == []
+    page.context.set_offline(True)
+    bubble.up.click()
+    bubble.shows("Kept here, and sent when you are back online.")
+    assert violations(panel_frame(page), axe) == []
+    bubble.button("No comment").click()
+    page.context.set_offline(False)
+    bubble.shows("Thanks for your feedback.")
+    bubble.button("More").click()
+    assert violations(panel_frame(page), axe) == []
+    bubble.button("Delete my data").click()
     assert violations(panel_frame(page), axe) == []
 
 
