@@ -156,7 +156,7 @@ class Scene:
         told = {}
         for voter in self.voters:
             calls = voter.calls()[before[voter.case.provider] :]
-            assert len({call.body for call in calls}) == 1, "what is repeated is the same"
+            assert len({call.body for call in calls}) <= 1, "what is repeated is the same"
             # A body that was read and not worked on has told the vendor nothing.
             told[voter.case.provider] = len(calls) - (point == "body sent")
         return told

@@ -26,6 +26,8 @@ from .votes import raia_agent, waiting_at_raia
 pytestmark = pytest.mark.default_stack("runs on SQLite and on PostgreSQL in any case")
 
 WORKERS = 3
+USUAL_S = "25"
+"""The service's own lease: with the tests' 5 s a machine that pauses looks like a dead worker."""
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -46,7 +48,7 @@ async def test_workers_share_a_backlog_and_each_vote_arrives_once(
     waiting_at_raia(raia, raia_agent(raia, OWN), votes, using=OWN)
     with ExitStack() as stack:
         for _ in range(WORKERS):
-            stack.enter_context(worker(None, **own))
+            stack.enter_context(worker(None, **own, DELIVERY_LEASE_S=USUAL_S))
         await eventually(lambda: undelivered() == 0, timeout_s=600)
     calls = raia.calls("feedback")
     told = Counter(call.json["conversationMessageId"] for call in calls)
