@@ -14,6 +14,8 @@ export class Host {
   #page: Page = { url: document.referrer, title: "", referrer: "" };
   /** The first `hello` names it; from then on nobody else is listened to, nor told anything. */
   #origin: string | null = null;
+  /** What is to be told once there is somebody to tell. */
+  #untold: ToPage[] = [];
   /** What the site asks for waits here until page.ts is there to do it. */
   #asked: Command[] = [];
   #obey = (command: Command): void => void this.#asked.push(command);
@@ -27,7 +29,7 @@ export class Host {
       if (message.type === "hello") {
         this.#origin = event.origin;
         events.hello(message.value);
-        this.tell({ type: "ready" });
+        for (const one of [{ type: "ready" } as const, ...this.#untold.splice(0)]) this.tell(one);
       } else if (message.type === "open" || message.type === "close") events[message.type]();
       else if (message.type !== "page") this.#obey(message);
     });
@@ -38,7 +40,8 @@ export class Host {
   }
 
   tell(message: ToPage): void {
-    if (this.#origin !== null) post(window.parent, this.#origin, message);
+    if (this.#origin === null) this.#untold.push(message);
+    else post(window.parent, this.#origin, message);
   }
 
   /** Has `obey` do what the site asks for, and what it asked for before. */

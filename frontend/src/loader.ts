@@ -26,13 +26,12 @@ function start(script: HTMLScriptElement, calls: Call[]): void {
   const watch = new MutationObserver(mount);
   /** The one entry in the page's storage: this visitor has a conversation. */
   const mark = `chatwidget:${widget}`;
-  let listeners: [EventName, Listener][] = [];
+  const listeners = new Set<[EventName, Listener]>();
   let waiting: Call[] = [];
   let iframe: HTMLIFrameElement | undefined;
   let ready = false;
   let heard = false;
   let asked = false;
-  let timer: number | undefined;
   /** A panel that is part of the page is never closed. */
   let open = !!target;
 
@@ -64,8 +63,7 @@ function start(script: HTMLScriptElement, calls: Call[]): void {
     iframe.onload = () => {
       ready = heard = false;
       tell("hello", look);
-      clearTimeout(timer);
-      timer = window.setTimeout(() => {
+      setTimeout(() => {
         if (heard) return;
         if (asked) fail("unreachable", `no answer from ${address}`);
         else iframe!.src = `${address}doctor/`;
@@ -108,9 +106,9 @@ function start(script: HTMLScriptElement, calls: Call[]): void {
     if (type === "ready") {
       ready = true;
       if (open && !target) tell("open");
-      for (const [name, value] of waiting) tell(name as keyof Commands, value);
-      // What says how things are, rather than what to do, is said again to a panel that the page moved.
-      waiting = waiting.filter(([name]) => /^set/.test(name));
+      const calls = waiting;
+      waiting = [];
+      for (const [name, value] of calls) methods[name]!(value);
     } else if (type === "unread") {
       const { count } = message.detail;
       badge.textContent = count ? `${count}` : "";
@@ -144,20 +142,22 @@ function start(script: HTMLScriptElement, calls: Call[]): void {
     destroy() {
       ended.abort();
       watch.disconnect();
-      clearTimeout(timer);
       host.remove();
       window.ChatWidget = undefined as never;
     },
     on(name, listener) {
-      listeners.push([name, listener as Listener]);
+      listeners.add([name, listener as Listener]);
       if (name === "ready" && ready) emit(name);
       return () => api.off(name, listener);
     },
     off(name, listener) {
-      listeners = listeners.filter((one) => one[0] !== name || (listener && one[1] !== listener));
+      for (const one of listeners) {
+        if (one[0] === name && (!listener || one[1] === listener)) listeners.delete(one);
+      }
     },
   } as ChatWidgetApi;
-  const commands = [
+  const methods = api as unknown as Methods;
+  const carried = [
     "send",
     "reset",
     "prefill",
@@ -167,14 +167,15 @@ function start(script: HTMLScriptElement, calls: Call[]): void {
     "setLocale",
     "setTheme",
   ];
-  commands.forEach((name, place) => {
-    (api as unknown as Methods)[name] = (value) => {
-      // The first two cannot wait for the visitor.
-      if (place < 2) load();
-      if (ready) tell(name as keyof Commands, value);
-      if (!ready || place > 4) waiting.push([name, value]);
+  for (const name of carried as (keyof Commands)[]) {
+    methods[name] = (value) => {
+      // These two cannot wait for the visitor.
+      if (name === "send" || name === "reset") load();
+      if (ready) tell(name, value);
+      // How things are, rather than what to do, is said again to a panel that the page has moved.
+      if (!ready || /^set/.test(name)) waiting.push([name, value]);
     };
-  });
+  }
 
   // Beside the body, not in it: a site that replaces its body leaves us, and a running chat, alone.
   function mount(): void {
@@ -217,7 +218,7 @@ function start(script: HTMLScriptElement, calls: Call[]): void {
   }
 
   window.ChatWidget = api;
-  calls.push = (([name, ...values]: Call) => (api as unknown as Methods)[name]?.(...values)) as never;
+  calls.push = (([name, ...values]: Call) => methods[name]?.(...values)) as never;
   for (const call of calls) calls.push(call);
 }
 
