@@ -32,7 +32,7 @@ const en = {
 
   you: "You",
   person: "Team",
-  human: "You are talking to a person",
+  human: "A person is answering",
   typing: "{name} is typing",
   still_working: "Still working on it…",
   works_long: "This takes a while. You can leave; the answer will be here.",

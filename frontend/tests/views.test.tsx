@@ -218,7 +218,7 @@ test("a person's replies are told apart, and nobody is shown typing", () => {
   open();
   chat.dispatch({ type: "conversation", conversation: conversation({ mode: "human" }) });
   show(message({ role: "visitor" }), message({ status: "pending" }), message({ role: "human", text: "Hi" }));
-  expect(one(".head .human").textContent).toBe("You are talking to a person");
+  expect(one(".head .human").textContent).toBe("A person is answering");
   expect(one(".typing")).toBe(null);
   expect(one(".answer.human").textContent).toContain("Hi");
 });

@@ -163,7 +163,7 @@ def test_one_sees_that_a_person_has_taken_over(
     page.reload()
     bubble.open()
     bubble.shows("Anna here, hello!")
-    expect(bubble.panel.get_by_text("You are talking to a person")).to_be_visible()
+    expect(bubble.panel.get_by_text("A person is answering")).to_be_visible()
     assert violations(panel_frame(page), axe) == []
 
 

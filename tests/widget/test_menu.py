@@ -79,14 +79,14 @@ def test_a_visitor_can_have_everything_deleted_here_and_in_the_other_tab(
     before = list(Visitor.objects.filter(widget=widget))
     bubble.button("Delete my data").click()
     bubble.button("Delete everything").click()
-    expect(bubble.panel.get_by_text("Hello, how can I help?")).to_have_count(0)
+    expect(bubble.log.get_by_text("Hello, how can I help?")).to_have_count(0)
     expect(bubble.panel.get_by_role("status").first).to_have_text("Everything was deleted.")
-    expect(second.panel.get_by_text("Hello, how can I help?")).to_have_count(0)
+    expect(second.log.get_by_text("Hello, how can I help?")).to_have_count(0)
     assert not Visitor.objects.filter(pk__in=[visitor.pk for visitor in before]).exists()
     assert "token" not in " ".join(panel_frame(page).evaluate(KEPT))
     bubble.ask("Somebody new")
     bubble.finished()
-    expect(bubble.panel.get_by_text("Hello, how can I help?")).to_have_count(1)
+    expect(bubble.log.get_by_text("Hello, how can I help?")).to_have_count(1)
 
 
 def test_what_could_not_be_deleted_stays_and_says_so(

@@ -168,6 +168,7 @@ def test_what_the_service_refuses_goes_back_and_says_why(
     alert = bubble.panel.get_by_role("alert")
     expect(alert).to_contain_text("Please change your reasons or comment.")
     expect(bubble.down).to_have_attribute("aria-pressed", "true")
+    expect(bubble.button("Incomplete")).to_have_attribute("aria-pressed", "false")
     Message.objects.filter(conversation__visitor__widget=widget, role=Role.AGENT).update(
         takes_vote=False
     )

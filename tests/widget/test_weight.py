@@ -33,7 +33,7 @@ def test_all_until_the_composer_is_usable_is_within_its_budget(
 ) -> None:
     """Four requests: widget.js (3 kB), the page (1), panel.css (4) and panel.js (21).
 
-    later.js (12 kB) is left waiting: nobody needs it to type.
+    later.js (14 kB) is left waiting: nobody needs it to type.
     """
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

@@ -115,7 +115,7 @@ export function AnswerActions({ message }: { message: Message }) {
           </button>
         )}
       </div>
-      {step === "asking" && vote && !pending?.failed && (
+      {step === "asking" && vote && (pending?.failed ?? "invalid") === "invalid" && (
         <form
           ref={form}
           class="ask"
