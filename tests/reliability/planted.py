@@ -202,8 +202,9 @@ PLANTS = [
     Plant(
         "a stop is told as a stop and stored as an end",
         "chatwidget/claims.py",
-        "            status=final.status,\n            text=final.text,\n",
-        "            status=Status.COMPLETED,\n            text=final.text,\n",
+        "            **{name: getattr(message, name) for name in ENDED},\n",
+        "            **{name: getattr(message, name) for name in ENDED}\n"
+        '            | {"status": Status.COMPLETED},\n',
         STOPS,
     ),
     # votes
