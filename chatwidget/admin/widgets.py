@@ -19,6 +19,7 @@ from ..identity import algorithm_of
 from ..models import Agent, Conversation, Widget
 from ..site import Card, CardLine, Menu
 from .base import ModelAdmin, ModelForm
+from .doctor import examine
 from .fields import ColorInput, LinesField, OriginsField, ReasonsField, TextsField
 from .text import visible
 
@@ -294,6 +295,7 @@ class WidgetAdmin(ModelAdmin[Widget]):
             base_url = settings.PUBLIC_URL or request.build_absolute_uri("/")[:-1]
             context |= {
                 "snippet": embed.snippet(widget, base_url),
+                "findings": examine(widget, base_url),
                 "preview_url": f"/w/{widget.key}/",
                 "demo_url": f"/?widget={widget.key}" if settings.DEMO_SITE else "",
                 "conversations_url": reverse("admin:chatwidget_conversation_changelist")

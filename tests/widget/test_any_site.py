@@ -403,28 +403,20 @@ def test_the_panel_is_a_page_of_its_own(page: Page, widget: Widget, server: Serv
 # --- the doctor: refusals explain themselves ------------------------------------------------------
 
 
-@pytest.fixture
-def errors(page: Page) -> Callable[[], list[Any]]:
-    """The site's own listener to errors."""
-
-    def listen() -> list[Any]:
-        page.wait_for_function("window.ChatWidget")
-        page.evaluate(
-            "window.errors = [], ChatWidget.on('error', (error) => errors.push(error)), 0"
-        )
-        return []
-
-    return listen
+def listen(page: Page) -> None:
+    """Have the site itself listen to errors, too."""
+    page.wait_for_function("window.ChatWidget")
+    page.evaluate("window.errors = [], ChatWidget.on('error', (error) => errors.push(error)), 0")
 
 
 def test_an_origin_that_is_not_allowed_is_named(
-    page: Page, site: Site, widget: Widget, server: Server, errors: Callable[[], list[Any]]
+    page: Page, site: Site, widget: Widget, server: Server
 ) -> None:
     widget.origins = ["https://elsewhere.example"]
     widget.save()
     embed(site, widget, server)
     page.goto(site.origin)
-    errors()
+    listen(page)
     bubble = Bubble(page)
     words = complaint(page, "origin_not_allowed", bubble.launcher.click)
     assert words == f"add {site.origin} to the widget's sites in the admin"
@@ -457,13 +449,13 @@ def test_a_pause_is_told(bubble: Bubble, page: Page, widget: Widget) -> None:
 
 
 def test_a_policy_that_forbids_the_frame_is_named(
-    page: Page, site: Site, widget: Widget, server: Server, errors: Callable[[], list[Any]]
+    page: Page, site: Site, widget: Widget, server: Server
 ) -> None:
     embed(site, widget, server)
     policy = strict_policy(server).replace(f"frame-src {server.url}", "frame-src 'self'")
     site.headers = {"Content-Security-Policy": policy}
     page.goto(site.origin)
-    errors()
+    listen(page)
     words = complaint(page, "csp", Bubble(page).launcher.click)
     assert words == f"add {server.url} to frame-src"
     page.wait_for_function("errors.length === 1")

@@ -42,7 +42,10 @@ STUB = """
 
 def heard(page: Page, name: str) -> list[Any]:
     """Return the details of all events of that name so far."""
-    return page.evaluate("name => heard.filter(([one]) => one === name).map((one) => one[1])", name)
+    found: list[Any] = page.evaluate(
+        "name => heard.filter(([one]) => one === name).map((one) => one[1])", name
+    )
+    return found
 
 
 def hears(page: Page, name: str, times: int = 1) -> list[Any]:
