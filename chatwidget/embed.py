@@ -1,5 +1,7 @@
 """What goes onto a website: the snippet, and the policy that says who may show the panel."""
 
+import json
+
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -23,6 +25,12 @@ def snippet(widget: Widget, base_url: str) -> SafeString:
         widget.locale,
         widget.theme,
     )
+
+
+def as_json(value: object) -> SafeString:
+    """Return `value` as what a `<script type="application/json">` holds."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return SafeString(text.translate(SCRIPT_ESCAPES))
 
 
 def let_frame(request: HttpRequest, response: HttpResponse, origins: list[str]) -> None:

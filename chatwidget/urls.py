@@ -38,6 +38,7 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("widget.js", views.widget_script, name="widget-script"),
     path("w/<str:key>/", views.panel, name="panel"),
+    path("w/<str:key>/words/", views.words, name="words"),
     path("w/<str:key>/doctor/", views.doctor, name="doctor"),
     path("api/v1/", include(api)),
     path("healthz", health.alive),

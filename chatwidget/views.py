@@ -1,7 +1,6 @@
 """The visitor's REST interface, and the few pages the service shows by itself."""
 
 import base64
-import json
 import re
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -12,19 +11,32 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse, HttpResponseNotFound
+from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.clickjacking import xframe_options_exempt
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
+from django.views.decorators.vary import vary_on_headers
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from . import chat, demo, embed, erasure, identity, limits, process, serializers, tokens
+from . import (
+    chat,
+    demo,
+    embed,
+    erasure,
+    identity,
+    languages,
+    limits,
+    process,
+    serializers,
+    tokens,
+)
 from .identity import Identity
 from .models import Conversation, Message, Visitor, VisitorToken, Widget
 from .origins import normalise_origin
@@ -380,14 +392,26 @@ class VisitorSelf(VisitorView):
 # --- pages ----------------------------------------------------------------------------------------
 
 
+def language_of(request: HttpRequest, widget: Widget | None) -> languages.Language:
+    """Return what to speak: as the site says, as the widget is set, or as the browser likes."""
+    said = request.GET.get("locale", "")
+    own = widget.locale if widget else ""
+    liked = [] if own else languages.accepted(request.headers.get("Accept-Language", ""))
+    return languages.choose(said, own, *liked)
+
+
 @require_safe
 @xframe_options_exempt
+@gzip_page  # it holds no secret
+@vary_on_headers("Accept-Language")
 def panel(request: HttpRequest, key: str) -> HttpResponse:
     """The iframe's page. Who may frame it is the widget's own setting."""
     widget = Widget.objects.select_related("agent").filter(pk=key).first()
+    language = language_of(request, widget)
     if widget is None:
         unknown = {
-            "title": "This chat is not available",
+            "language": language,
+            "title": language.words.get("unavailable", "This chat is not available"),
             "detail": "No chat widget has this key. Compare the snippet with the admin's.",
         }
         response = render(request, "chatwidget/panel_unavailable.html", unknown, status=404)
@@ -395,10 +419,26 @@ def panel(request: HttpRequest, key: str) -> HttpResponse:
         return response
     context = {
         "widget": widget,
-        "settings": json.dumps(serializers.WidgetOut(widget).data).translate(embed.SCRIPT_ESCAPES),
+        "language": language,
+        "settings": embed.as_json(serializers.WidgetOut(widget).data),
+        "words": embed.as_json(language.words),
     }
     response = render(request, "chatwidget/panel.html", context)
     embed.let_frame(request, response, widget.allowed_origins)
+    response["Cache-Control"] = "no-cache"
+    return response
+
+
+@require_safe
+@gzip_page
+@vary_on_headers("Accept-Language")
+def words(request: HttpRequest, key: str) -> HttpResponse:
+    """Another language for a panel that is already there, chosen as its page's is."""
+    language = language_of(request, Widget.objects.filter(pk=key).first())
+    response = JsonResponse(
+        {"tag": language.tag, "direction": language.direction, "words": language.words},
+        json_dumps_params={"ensure_ascii": False, "separators": (",", ":")},
+    )
     response["Cache-Control"] = "no-cache"
     return response
 

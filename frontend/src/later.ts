@@ -2,6 +2,7 @@
 import style from "./markdown.css";
 
 export { Lexer } from "marked";
+export { learn } from "./language";
 export { serve } from "./page";
 export { chime } from "./sound";
 export { download, transcript } from "./transcript";

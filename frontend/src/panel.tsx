@@ -6,7 +6,7 @@ import { Host } from "./host";
 import type { Look, Page } from "./messages";
 import type { Settings } from "./protocol";
 import { keep } from "./storage";
-import { texts } from "./text";
+import { type Catalogue, texts } from "./text";
 import { applyLook } from "./theme";
 import { App } from "./views/app";
 
@@ -16,18 +16,33 @@ declare const LATER: string;
 /** If no frame is painted by then (the tab is hidden, say), draw all the same. */
 const UNPAINTED_MS = 100;
 
-function start(settings: Settings): void {
+const read = (id: string) => JSON.parse(document.getElementById(id)!.textContent!);
+
+function start(settings: Settings, words: Catalogue): void {
+  const { documentElement } = document;
   const framed = window.parent !== window;
   const root = document.getElementById("app")!;
   const base = new URL("../../", location.href).href;
-  let text = texts(settings.locale, settings.texts);
+  let text = texts(documentElement.lang, settings.texts, words);
   let look: Look = {};
   let opened = 0;
 
+  /** What the page's language was chosen for. */
+  let spoken = new URLSearchParams(location.search).get("locale") || settings.locale;
+  const speak = async () => {
+    const wanted = look.locale || settings.locale;
+    if (wanted === spoken || !later()) return;
+    spoken = wanted;
+    const learnt = await later()!.learn(wanted);
+    if (!learnt) return;
+    text = texts(documentElement.lang, settings.texts, learnt);
+    draw();
+  };
+
   const dress = (change: Look) => {
     look = { ...look, ...change };
-    text = texts(look.locale || settings.locale, settings.texts);
     applyLook(look.theme || settings.look.theme, look.color || settings.look.color);
+    void speak();
     draw();
   };
   const host = framed
@@ -47,7 +62,7 @@ function start(settings: Settings): void {
     : null;
   const page = (): Page =>
     host?.page ?? { url: location.href, title: document.title, referrer: document.referrer };
-  const chat = new Chat({ base, settings, locale: settings.locale, kept: keep(settings.key), page });
+  const chat = new Chat({ base, settings, locale: documentElement.lang, kept: keep(settings.key), page });
 
   const draw = () => {
     const ends = host &&
@@ -94,8 +109,9 @@ function start(settings: Settings): void {
   };
   void fetchLater(load).then(() => {
     draw();
+    void speak();
     if (host) later()!.serve(host, chat, settings, dress);
   });
 }
 
-start(JSON.parse(document.getElementById("settings")!.textContent!));
+start(read("settings"), read("words"));

@@ -1,7 +1,8 @@
-// Every word of the interface. A language is one such catalogue; what it lacks is said in English, and a widget's own
-// texts (Settings.texts) win over both. `{name}` is replaced by a value.
+// Every word of the interface, in English. Other languages are catalogues of the same names (chatwidget/catalogues), of
+// which the panel's page brings one; what it lacks is said in English, and a widget's own texts (Settings.texts) win
+// over both. `{name}` is replaced by a value.
 
-const en = {
+export const en = {
   title: "",
   subtitle: "",
   greeting: "Hi there! How can I help?",
@@ -93,6 +94,9 @@ const en = {
   widget_paused: "This chat is taking a break.",
   unreachable: "The chat cannot be reached right now.",
   refused: "This could not be sent.",
+
+  // Said by the service itself, in place of a panel.
+  unavailable: "This chat is not available",
 } as const;
 
 export type TextKey = keyof typeof en;
@@ -100,15 +104,12 @@ export type Catalogue = Partial<Record<TextKey, string>>;
 /** Says `key` in the visitor's language. */
 export type Text = (key: TextKey, values?: Record<string, string | number>) => string;
 
-const catalogues: Record<string, Catalogue> = { en };
-
-/** Later ones of these win: English, the language, the widget's own words. */
-export function texts(locale: string, own: Readonly<Record<string, string>>): Text {
-  const language = catalogues[locale.toLowerCase()] ?? catalogues[locale.split("-")[0]!.toLowerCase()] ?? {};
-  return (key, values = {}) => {
-    const text = own[key] || language[key] || en[key];
-    return text.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
-  };
+/** Says things in the `words` of `locale`, which also writes numbers, or else in English; `own` wins. */
+export function texts(locale: string, own: Readonly<Record<string, string>>, words: Catalogue = {}): Text {
+  return (key, values = {}) =>
+    (own[key] || words[key] || en[key]).replace(/\{(\w+)\}/g, (whole, name) =>
+      (values[name] ?? whole).toLocaleString(locale),
+    );
 }
 
 export const isKey = (code: string): code is TextKey => Object.hasOwn(en, code);
