@@ -38,7 +38,7 @@ function start(script: HTMLScriptElement, calls: Call[]): void {
   function emit(name: EventName, detail?: unknown): void {
     for (const [wanted, listener] of listeners) {
       // What a site's listener throws is the site's.
-      if (wanted === name) queueMicrotask(() => listener(detail));
+      if (wanted === name) setTimeout(listener, 0, detail);
     }
   }
 
@@ -59,7 +59,7 @@ function start(script: HTMLScriptElement, calls: Call[]): void {
     iframe.title = label;
     iframe.allow = "clipboard-write";
     if (target) iframe.loading = "lazy";
-    iframe.src = address.href;
+    iframe.src = `${address}?locale=${look.locale}`;
     iframe.onload = () => {
       ready = heard = false;
       tell("hello", look);
@@ -99,7 +99,7 @@ function start(script: HTMLScriptElement, calls: Call[]): void {
   function hear(message: ToPage): void {
     heard = true;
     const { type } = message;
-    if (type === "close" || type === "escape") {
+    if (type === "close") {
       show(false);
       return;
     }
@@ -111,7 +111,7 @@ function start(script: HTMLScriptElement, calls: Call[]): void {
       for (const [name, value] of calls) methods[name]!(value);
     } else if (type === "unread") {
       const { count } = message.detail;
-      badge.textContent = count ? `${count}` : "";
+      badge.textContent = (count || "") as string;
       button.setAttribute("aria-label", count ? `${label}: ${count}` : label);
     } else if (type === "conversation") {
       try {
@@ -170,7 +170,7 @@ function start(script: HTMLScriptElement, calls: Call[]): void {
   for (const name of carried as (keyof Commands)[]) {
     methods[name] = (value) => {
       // These two cannot wait for the visitor.
-      if (name === "send" || name === "reset") load();
+      if (/send|reset/.test(name)) load();
       if (ready) tell(name, value);
       // How things are, rather than what to do, is said again to a panel that the page has moved.
       if (!ready || /^set/.test(name)) waiting.push([name, value]);

@@ -27,10 +27,11 @@ function start(settings: Settings, words: Catalogue): void {
   let look: Look = {};
   let opened = 0;
 
-  /** What the page's language was chosen for. */
-  let spoken = new URLSearchParams(location.search).get("locale") || settings.locale;
+  let spoken: string | undefined;
   const speak = async () => {
     const wanted = look.locale || settings.locale;
+    // The page came in what the first `hello` says, too.
+    spoken ??= wanted;
     if (wanted === spoken || !later()) return;
     spoken = wanted;
     const learnt = await later()!.learn(wanted);
@@ -68,7 +69,7 @@ function start(settings: Settings, words: Catalogue): void {
     const ends = host &&
       !look.target && {
         close: () => host.tell({ type: "close" }),
-        escape: () => host.tell({ type: "escape" }),
+        escape: () => host.tell({ type: "close" }),
       };
     render(
       <App chat={chat} settings={settings} text={text} opened={opened} {...(ends ? { host: ends } : {})} />,
@@ -109,7 +110,6 @@ function start(settings: Settings, words: Catalogue): void {
   };
   void fetchLater(load).then(() => {
     draw();
-    void speak();
     if (host) later()!.serve(host, chat, settings, dress);
   });
 }

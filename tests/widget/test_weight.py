@@ -16,8 +16,8 @@ from .bubble import Bubble
 from .conftest import Site, embed
 
 LATER = re.compile(r"/later\.[0-9a-f]{12}\.js")
-UNTIL_USABLE = 26_000
-"""Bytes, gzipped: page, style and script."""
+UNTIL_USABLE = {"en": 26_500, "uk": 29_000}
+"""Bytes, gzipped: page, style and script. Ukrainian has the heaviest words."""
 
 
 def weight(url: str) -> int:
@@ -28,8 +28,9 @@ def weight(url: str) -> int:
     return len(body if "Content-Encoding" in answer.headers else gzip.compress(body, 9))
 
 
+@pytest.mark.parametrize("locale", UNTIL_USABLE)
 def test_all_until_the_composer_is_usable_is_within_its_budget(
-    page: Page, site: Site, widget: Widget, server: Server
+    page: Page, site: Site, widget: Widget, server: Server, locale: str
 ) -> None:
     """Four requests: widget.js (3 kB), the page (1), panel.css (4) and panel.js (21).
 
@@ -38,17 +39,19 @@ def test_all_until_the_composer_is_usable_is_within_its_budget(
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.route(LATER, lambda route: None)
+    widget.locale = locale
+    widget.save()
     embed(site, widget, server)
     page.goto(site.origin)
     bubble = Bubble(page).open()
     bubble.composer.fill("Usable")
     needed = [url for url in asked if url.startswith(server.url + "/") and not LATER.search(url)]
-    names = [url.removesuffix("/").rsplit("/", 1)[1] for url in needed]
+    names = [url.partition("?")[0].removesuffix("/").rsplit("/", 1)[1] for url in needed]
     assert names[:4] == ["widget.js", widget.key, "panel.css", "panel.js"]
     assert set(names[4:]) <= {"sessions", "v1"}, "the session that writing begins"
     weights = dict(zip(names, map(weight, needed[:4]), strict=False))
     assert weights["widget.js"] <= 3_000, weights
-    assert sum(weights.values()) - weights["widget.js"] <= UNTIL_USABLE, weights
+    assert sum(weights.values()) - weights["widget.js"] <= UNTIL_USABLE[locale], weights
 
 
 def hold(held: list[Route], route: Route) -> None:

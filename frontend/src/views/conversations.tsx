@@ -24,7 +24,7 @@ export function Conversations({ onDone }: { onDone(): void }) {
               onDone();
             }}
           >
-            <span class="title">{conversation.title || text("untitled")}</span>
+            <bdi class="title">{conversation.title || text("untitled")}</bdi>
             <span class="when">{when(conversation.updated_at, locale)}</span>
             {conversation.unread > 0 && (
               <span class="count" role="img" aria-label={text("unread", { count: conversation.unread })}>

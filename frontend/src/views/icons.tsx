@@ -20,7 +20,7 @@ export type IconName = keyof typeof PATHS | "thumb_down" | "square";
 export function Icon({ name }: { name: IconName }) {
   const turned = name === "thumb_down";
   return (
-    <svg viewBox="0 0 24 24" aria-hidden="true" class={turned ? "turned" : ""}>
+    <svg viewBox="0 0 24 24" aria-hidden="true" class={turned ? "turned" : name === "back" ? "onward" : ""}>
       {name === "square" ? (
         <rect x="5" y="5" width="14" height="14" rx="3" />
       ) : (

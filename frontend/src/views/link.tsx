@@ -23,7 +23,7 @@ export function Link({ href, words, children }: LinkProps) {
       {(odd || !words.includes(where)) && (
         <>
           {" "}
-          <small class={odd ? "odd" : ""}>
+          <small dir="auto" class={odd ? "odd" : ""}>
             {odd && <Icon name="alert" />}
             {odd ? text("leads_to", { where }) : where}
           </small>

@@ -44,6 +44,7 @@ function Welcome({ empty }: { empty: boolean }) {
             <button
               key={starter}
               type="button"
+              dir="auto"
               onClick={(event) => {
                 focusLog(event.currentTarget);
                 chat.send(starter);

@@ -16,9 +16,9 @@ const STILL_WORKING_MS = [8_000, 22_000];
 export function Question({ text }: { text: string }) {
   const { text: say } = useSurroundings();
   return (
-    <div class="question" dir="auto">
+    <div class="question">
       <span class="hidden">{say("you")}: </span>
-      {text}
+      <div dir="auto">{text}</div>
     </div>
   );
 }
