@@ -38,7 +38,7 @@ export function drawLauncher(look: Record<string, string | undefined>, label: st
   button.style.backgroundColor = color!;
   // Black or white, whichever contrasts more: `y` is the luminance of WCAG 2. The style sheet has both colours for the
   // case that there is none, or that a browser cannot reckon with it.
-  const ink = "calc(99*(.18 - y))";
+  const ink = "calc(9e9*(.18 - y))";
   button.style.color = `color(from ${color} xyz ${ink} ${ink} ${ink})`;
   button.setAttribute("aria-label", label);
   button.setAttribute("aria-haspopup", "dialog");

@@ -52,10 +52,8 @@ export type ToPanel = { page: Page } & (
 export type ToPage =
   /** Answer to `hello`: the panel is drawn. */
   | { type: "ready" }
-  /** The visitor pressed the panel's close button. */
+  /** The visitor pressed the panel's close button; or Escape, and nothing in the panel was there to be closed by it. */
   | { type: "close" }
-  /** The visitor pressed Escape, and nothing in the panel was there to be closed by it. */
-  | { type: "escape" }
   /** What the site may hear of. */
   | Report;
 
