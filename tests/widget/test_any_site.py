@@ -216,7 +216,7 @@ PATCHED = """<script>
 
 
 def test_patched_prototypes_do_not_matter(
-    page: Page, site: Site, widget: Widget, server: Server
+    page: Page, site: Site, widget: Widget, server: Server, complaints: list[str]
 ) -> None:
     embed(site, widget, server)
     site.body = f"{PATCHED}{site.body}<button data-chatwidget-open=Words>More</button>"
@@ -224,6 +224,7 @@ def test_patched_prototypes_do_not_matter(
     answers(Bubble(page).open())
     page.get_by_role("button", name="More", exact=True).click()
     expect(Bubble(page).composer).to_have_value("Words")
+    assert complaints == []
 
 
 def test_it_is_above_whatever_a_page_puts_on_top(
@@ -276,6 +277,7 @@ def test_where_storage_is_blocked_one_can_chat_until_the_page_is_left(
     words = complaint(page, "storage_blocked", bubble.open)
     assert "forgotten" in words
     answers(bubble)
+    assert page.evaluate("ChatWidget.isOpen()") is True
 
 
 def test_where_third_parties_may_store_nothing_one_can_chat_too(

@@ -188,7 +188,7 @@ def test_what_was_there_before_is_not_told_as_new(listening: Bubble, page: Page)
     assert hears(page, "conversation") == [first]
     page.evaluate("ChatWidget.send('And?')")
     hears(page, "response:end")
-    hears(page, "message", 2)
+    assert len(hears(page, "message", 2)) == 2
 
 
 def test_prefill_waits_for_the_panel_without_loading_it(
@@ -326,8 +326,17 @@ def test_destroy_takes_everything_away_and_the_script_can_come_again(
     listening: Bubble, page: Page, site: Site, widget: Widget, server: Server
 ) -> None:
     listening.open()
-    page.evaluate("ChatWidget.destroy()")
+    hears(page, "open")
+    page.evaluate("ChatWidget.close(), ChatWidget.destroy()")
     expect(page.locator("chat-widget")).to_have_count(0)
+    page.evaluate("""() => {
+        const opener = document.createElement("p");
+        opener.dataset.chatwidgetOpen = "";
+        document.body.append(opener);
+        opener.click();
+        return new Promise((later) => setTimeout(later));
+    }""")
+    assert len(heard(page, "open")) == 1, "it listens to nothing any more"
     assert page.evaluate("window.ChatWidget") is None
     page.evaluate("document.documentElement.append(document.createElement('i'))")
     expect(page.locator("chat-widget")).to_have_count(0)
