@@ -9,7 +9,7 @@ TESTS ?= tests
 WORKERS ?= 2
 STACKS ?= default outgrown
 
-.PHONY: run test test-long benchmark check format lock wheel clean
+.PHONY: run test test-long baselines benchmark check format lock wheel clean
 
 run: $(STAMPS)/run static/chatwidget/widget.js
 	@PROVIDER_ALLOW_PRIVATE=true exec $(VENV)/python manage.py serve --demo --port $(PORT)
@@ -24,6 +24,10 @@ test: $(STAMPS)/dev $(STAMPS)/frontend static/chatwidget/widget.js $(STAMPS)/chr
 
 test-long: $(STAMPS)/dev $(STAMPS)/frontend static/chatwidget/widget.js $(STAMPS)/chromium
 	LEASE_S=15 $(VENV)/python -m pytest -m long --timeout 7200 -p no:randomly $(TESTS)
+
+# What the panel looks like in each state, anew: look at tests/widget/baselines before you commit.
+baselines: $(STAMPS)/dev $(STAMPS)/frontend static/chatwidget/widget.js $(STAMPS)/chromium
+	BASELINES=renew $(VENV)/python -m pytest -n 0 tests/widget/test_states.py
 
 # Side by side with its peers; ARGUMENTS="--help" tells what can be chosen.
 benchmark: $(STAMPS)/benchmarks

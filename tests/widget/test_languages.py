@@ -35,7 +35,7 @@ def arrive(page: Page, site: Site, widget: Widget, server: Server, locale: str) 
 def box(panel: FrameLocator, selector: str) -> dict[str, float]:
     found = panel.locator(selector).last.bounding_box()
     assert found is not None
-    return dict(found)
+    return {name: found[name] for name in ("x", "y", "width", "height")}
 
 
 def middle(panel: FrameLocator, selector: str) -> float:

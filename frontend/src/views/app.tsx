@@ -87,7 +87,11 @@ export function App({ chat, settings, text, host, opened }: AppProps) {
                   <Composer focus={touch ? 0 : opened + moved} />
                 </>
               )}
-              {text("disclaimer") && <p class="disclaimer">{text("disclaimer")}</p>}
+              {text("disclaimer") && (
+                <p class="disclaimer" dir="auto">
+                  {text("disclaimer")}
+                </p>
+              )}
             </div>
           </>
         )}

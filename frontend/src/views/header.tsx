@@ -28,7 +28,9 @@ export function Header({ onClose, listing, onList, onNew }: HeaderProps) {
       <div class="head-text">
         <h1>{listing ? text("conversations") : name}</h1>
         {!listing && (human || text("subtitle")) && (
-          <p class={human ? "human" : ""}>{text(human ? "human" : "subtitle")}</p>
+          <p class={human ? "human" : ""}>
+            <bdi>{text(human ? "human" : "subtitle")}</bdi>
+          </p>
         )}
       </div>
       {!listing && others && (
