@@ -178,7 +178,7 @@ class WidgetForm(ModelForm[Widget]):
             "name": "For you; visitors do not see it.",
             "label": "Read out by screen readers; shown on hover.",
             "disclaimer": "A line below the input, such as “Answers may be wrong.”",
-            "locale": "A language tag, such as en or pt-BR.",
+            "locale": "A language tag, such as en or pt-BR. Empty: the visitor's own.",
         }
 
 

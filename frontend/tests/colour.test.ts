@@ -32,6 +32,21 @@ test("any brand colour becomes readable as text, on light and on dark", () => {
   }
 });
 
+/** What panel.css mixes, per theme: background, text, and the brand colour's share of a tint. */
+const THEMES: [string, Rgb, Rgb, number][] = [
+  ["light", [255, 255, 255], [27, 30, 37], 0.09],
+  ["dark", [23, 25, 30], [236, 238, 242], 0.22],
+];
+
+test.each(THEMES)(
+  "on any brand colour's %s tint text can be read, and signs be told",
+  (_, back, text, share) => {
+    const tint = (brand: Rgb) => back.map((part, i) => part + (brand[i]! - part) * share) as unknown as Rgb;
+    fc.assert(fc.property(colour, (brand) => contrast(text, tint(brand)) >= READABLE));
+    fc.assert(fc.property(colour, (brand) => contrast(readableOn(brand, back), tint(brand)) >= 3));
+  },
+);
+
 test("a brand colour that can be read as it is stays as it is", () => {
   expect(readableOn([79, 70, 229], [255, 255, 255])).toEqual([79, 70, 229]);
 });
