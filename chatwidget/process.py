@@ -102,11 +102,15 @@ def start(*, background: bool | None = None) -> Process:
 def _favour_the_loop() -> None:
     """Let nothing that computes hold up frames: a thread gives way after 1 ms instead of 5, and
     the collector, which stops everything, passes over what was loaded before and comes less often.
+
+    Yet not too seldom: closed sockets are garbage in cycles. The second collection has it forget
+    how much there was before, else it would wait for a quarter of that.
     """
     sys.setswitchinterval(0.001)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(5000, 20, 50)
+    gc.collect()
+    gc.set_threshold(5000, 5, 5)
 
 
 async def stop() -> None:
