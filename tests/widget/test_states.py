@@ -59,6 +59,13 @@ def test_a_state_is_for_everyone_and_looks_as_it_did(
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         page.set_viewport_size({"width": width, "height": height})
         expect(page.frame_locator("iframe").locator("html")).to_have_attribute("data-theme", scheme)
+        # An iframe of another origin is laid out a little later than what it is in.
+        frame = page.locator("iframe").bounding_box()
+        assert frame
+        panel_frame(page).wait_for_function(
+            "([width, height]) => innerWidth === width && innerHeight === height",
+            arg=[round(frame["width"]), round(frame["height"])],
+        )
         panel_frame(page).evaluate(SETTLED)
         pictures.append(page.locator("iframe").screenshot(animations="disabled"))
     for (_, scheme), (width, height) in LOOKS.items():
