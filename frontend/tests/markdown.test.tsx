@@ -99,7 +99,7 @@ describe("hostile answers", () => {
       }
       render(null, root);
     }
-    }, 120_000);
+  }, 120_000);
 
   test("what is not drawn as an element is there to be read", () => {
     draw("<script>alert(1)</script>");
