@@ -3,22 +3,24 @@
 import json
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import connection
-from django.db.models import Q, QuerySet, TextField
+from django.db.models import Model, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 from django.http import HttpRequest
 from django.utils import timezone
 
 from chatwidget.admin.base import bounded_count
+from chatwidget.admin.conversations import as_uuid
 from chatwidget.admin.text import visible
 from chatwidget.models import Agent, Widget
 
 from .models import Feedback, Review, State, Vote
 
+M = TypeVar("M", bound=Model)
 Votes = QuerySet[Feedback]
 MOST_CHOICES = 100
 
@@ -166,6 +168,14 @@ class ReasonFilter(ChoiceFilter):
         return texts.filter(reasons_text__contains=json.dumps(choice))
 
 
+def offered(rows: QuerySet[M], wanted: object) -> list[M]:
+    """Return the first of these rows, and the one that is asked for where it comes later."""
+    first = list(rows[:MOST_CHOICES])
+    if wanted and all(row.pk != wanted for row in first):
+        first += rows.filter(pk=wanted)
+    return first
+
+
 class AgentFilter(ChoiceFilter):
     """Whose answer it is on."""
 
@@ -173,7 +183,9 @@ class AgentFilter(ChoiceFilter):
     parameter_name = "agent"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(str(agent.pk), agent.name) for agent in Agent.objects.all()[:MOST_CHOICES]]
+        wanted = as_uuid(request.GET.get(self.parameter_name, ""))
+        agents = offered(Agent.objects.all(), wanted)
+        return [(str(agent.pk), agent.name) for agent in agents]
 
     def choose(self, request: HttpRequest, votes: Votes, choice: str) -> Votes:
         return votes.filter(agent_id=choice)
@@ -186,7 +198,9 @@ class WidgetFilter(ChoiceFilter):
     parameter_name = "widget"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(widget.key, widget.name) for widget in Widget.objects.all()[:MOST_CHOICES]]
+        key = request.GET.get(self.parameter_name, "")
+        widgets = offered(Widget.objects.all(), key if key.isprintable() else "")
+        return [(widget.key, widget.name) for widget in widgets]
 
     def choose(self, request: HttpRequest, votes: Votes, choice: str) -> Votes:
         return votes.filter(widget=choice)

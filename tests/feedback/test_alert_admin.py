@@ -15,7 +15,7 @@ from django.urls import reverse, reverse_lazy
 from chatwidget.models import Widget
 from feedback.models import AlertSettings
 
-from ..cast import make_operator, make_widget
+from ..cast import forget_secrets, make_operator, make_widget
 from ..simulators.faults import Status
 from .test_alerts import SECRET, MailServer, Receiver, mail, receiver  # noqa: F401 (fixtures)
 
@@ -175,6 +175,7 @@ def test_who_may_only_look_sends_and_changes_nothing(widget: Widget) -> None:
 
 
 def test_rotating_the_keys_seals_secrets_anew(widget: Widget, settings: Any) -> None:
+    forget_secrets()
     one = made(widget)
     old, new = settings.CREDENTIAL_KEYS, [Fernet.generate_key().decode()]
     settings.CREDENTIAL_KEYS = [*new, *old]

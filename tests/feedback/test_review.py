@@ -15,7 +15,8 @@ from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 
-from chatwidget.models import Message, Widget
+from chatwidget.models import Agent, Message, Widget
+from feedback.filters import MOST_CHOICES
 from feedback.models import Feedback, Review
 from feedback.views import store
 
@@ -179,6 +180,22 @@ def test_votes_are_filtered_by_everything_that_is_known_of_them(
         ("vote=x&agent=x&owner=x&from=x&until=99999&reason=x&state=x", [one.pk, other.pk]),
     ):
         assert listed(client, "?" + query) == found, query
+
+
+def test_a_filter_knows_agents_and_widgets_beyond_those_it_offers(
+    client: Client, widget: Widget
+) -> None:
+    mine, other = vote(widget), vote(make_widget(name="Help"))
+    Agent.objects.filter(pk=mine.agent_id).update(name="Zz, the last of all")
+    Widget.objects.filter(pk=widget.pk).update(name="Zz, the last of all")
+    make = [Agent(name=f"Agent {number}", provider="demo") for number in range(MOST_CHOICES)]
+    Widget.objects.bulk_create(
+        Widget(name=f"Widget {number}", agent=agent)
+        for number, agent in enumerate(Agent.objects.bulk_create(make))
+    )
+    assert other.agent_id != mine.agent_id
+    assert listed(client, f"?agent={mine.agent_id}") == [mine.pk]
+    assert listed(client, f"?widget={widget.pk}") == [mine.pk]
 
 
 def test_an_empty_tab_says_what_belongs_there_and_leads_to_all(

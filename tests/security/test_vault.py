@@ -17,7 +17,7 @@ from chatwidget.management.commands.rotate_credential_keys import sealed_fields
 from chatwidget.models import Agent
 from chatwidget.runner import open_provider
 
-from ..cast import make_agent, make_widget
+from ..cast import forget_secrets, make_agent, make_widget
 
 SECRET = "sk-very-secret-7f3a"
 OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
@@ -92,7 +92,7 @@ def test_any_key_of_the_list_opens_and_the_first_one_seals(settings: Settings) -
 
 
 def test_rotation_brings_ten_thousand_rows_under_the_first_key(settings: Settings) -> None:
-    Agent.objects.exclude(sealed_credentials="").update(sealed_credentials="")  # of other tests
+    forget_secrets()
     agents = [Agent(name="Sealed", provider="raia") for _ in range(10_000)]
     for number, agent in enumerate(agents):
         agent.credentials = {"secret_key": f"{SECRET}-{number}"}
@@ -109,7 +109,7 @@ def test_rotation_brings_ten_thousand_rows_under_the_first_key(settings: Setting
 
 
 def test_rotation_reaches_every_sealed_column(settings: Settings) -> None:
-    Agent.objects.exclude(sealed_credentials="").update(sealed_credentials="")
+    forget_secrets()
     settings.CREDENTIAL_KEYS = [OLD]
     widget = make_widget()
     widget.identity_keys = {"1": SECRET}
@@ -125,7 +125,7 @@ def test_rotation_reaches_every_sealed_column(settings: Settings) -> None:
 
 
 def test_rotation_without_the_old_key_changes_nothing(settings: Settings) -> None:
-    Agent.objects.exclude(sealed_credentials="").update(sealed_credentials="")
+    forget_secrets()
     before = [sealed_agent().sealed_credentials for _ in range(3)]
     settings.CREDENTIAL_KEYS = [OTHER]
     with pytest.raises(CommandError, match="cannot be decrypted"):

@@ -45,3 +45,7 @@ class Bubble:
     def finished(self) -> None:
         """Wait until the last answer can be rated."""
         expect(self.up).to_be_visible()
+
+    def knows_what_the_page_said(self) -> None:
+        """Wait until the panel has read the messages that the page has posted so far."""
+        self.panel.locator("html").evaluate("() => new Promise((done) => setTimeout(done))")

@@ -325,7 +325,7 @@ def test_a_returning_visitor_sees_what_came_meanwhile(
     page.goto("about:blank")
     openai.release()
     page.goto(site.origin)
-    expect(bubble.launcher).to_have_accessible_name("Open chat: 1")
+    expect(bubble.launcher).to_have_accessible_name("Open chat: 1", timeout=20_000)
     expect(page.locator("chat-widget b")).to_have_text("1")
     bubble.open().shows("Hello, how can I help?")
     expect(bubble.launcher).to_have_accessible_name("Open chat")
