@@ -21,8 +21,8 @@ from tests.simulators.openai import OpenAISimulator
 
 PAYLOADS: list[str] = json.loads((ROOT / "frontend/tests/hostile.json").read_text())
 ELEMENTS = """
-a bdi blockquote br button code del div em form h1 h2 h3 h4 h5 h6 hr i li ol p path pre rect small span
-strong svg table tbody td textarea th thead tr ul
+a bdi blockquote br button code del div em form h1 h2 h3 h4 h5 h6 hr i li ol p path pre rect small
+span strong svg table tbody td textarea th thead tr ul
 """
 ATTRIBUTES = """
 aria-atomic aria-describedby aria-disabled aria-expanded aria-hidden aria-invalid aria-label
