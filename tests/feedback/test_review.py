@@ -186,6 +186,7 @@ def test_a_filter_knows_agents_and_widgets_beyond_those_it_offers(
     client: Client, widget: Widget
 ) -> None:
     mine, other = vote(widget), vote(make_widget(name="Help"))
+    assert mine.agent_id
     Agent.objects.filter(pk=mine.agent_id).update(name="Zz, the last of all")
     Widget.objects.filter(pk=widget.pk).update(name="Zz, the last of all")
     make = [Agent(name=f"Agent {number}", provider="demo") for number in range(MOST_CHOICES)]
