@@ -1,11 +1,14 @@
 """What the votes' tests share: agents at a simulated vendor, and an answer to vote on."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from chatwidget.models import Agent, Widget
 from feedback.models import Delivery
 
 from ..cast import make_agent, make_widget
+from ..server import Server
 from ..simulators.raia import RaiaSimulator
 from ..visitor import JSON, Visitor
 
@@ -27,6 +30,17 @@ def raia_agent(raia: RaiaSimulator, **options: object) -> Agent:
 def widget(raia: RaiaSimulator) -> Widget:
     raia.ripening = 0
     return make_widget(raia_agent(raia))
+
+
+@pytest.fixture(scope="module")
+def web(server: Server) -> Iterator[Server]:
+    """The server, without background work of its own: these tests start workers."""
+    server.stop()
+    server.env["EMBEDDED_WORKER"] = "false"
+    yield server.start()
+    server.stop()
+    del server.env["EMBEDDED_WORKER"]
+    server.start()
 
 
 def delivery_of(message: JSON) -> Delivery:

@@ -116,17 +116,6 @@ def mail(settings: Any) -> Iterator[MailServer]:
         yield mail
 
 
-@pytest.fixture(scope="module")
-def web(server: Server) -> Iterator[Server]:
-    """The server, without background work of its own: these tests start workers."""
-    server.stop()
-    server.env["EMBEDDED_WORKER"] = "false"
-    yield server.start()
-    server.stop()
-    del server.env["EMBEDDED_WORKER"]
-    server.start()
-
-
 @contextmanager
 def telling(mail: MailServer, **env: str) -> Iterator[None]:
     """A worker that tells at once, unless `env` says otherwise."""

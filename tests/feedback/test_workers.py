@@ -3,38 +3,23 @@
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import Iterator
 
-import pytest
 from django.utils import timezone
 
+from chatwidget.models import Widget
 from feedback.models import Delivery
 
-from ..cast import make_widget
 from ..server import Server, worker
 from ..simulators.faults import Stall
 from ..simulators.raia import RaiaSimulator
 from ..visitor import Visitor
 from ..waiting import eventually
-from .conftest import delivery_of, raia_agent, settled
-
-
-@pytest.fixture(scope="module")
-def web(server: Server) -> Iterator[Server]:
-    """The server, without background work of its own."""
-    server.stop()
-    server.env["EMBEDDED_WORKER"] = "false"
-    yield server.start()
-    server.stop()
-    del server.env["EMBEDDED_WORKER"]
-    server.start()
+from .conftest import delivery_of, settled
 
 
 async def test_a_killed_workers_delivery_is_made_by_another(
-    web: Server, raia: RaiaSimulator
+    web: Server, widget: Widget, raia: RaiaSimulator
 ) -> None:
-    raia.ripening = 0
-    widget = make_widget(raia_agent(raia))
     async with Visitor(web.url, widget.key) as visitor:
         answer = await visitor.ask_and_wait("Hello")
         raia.fail_next("feedback", Stall())
@@ -49,9 +34,9 @@ async def test_a_killed_workers_delivery_is_made_by_another(
     assert [one.comment for one in raia.feedbacks.values()] == ["No"]
 
 
-async def test_a_stopped_workers_delivery_is_free_at_once(web: Server, raia: RaiaSimulator) -> None:
-    raia.ripening = 0
-    widget = make_widget(raia_agent(raia))
+async def test_a_stopped_workers_delivery_is_free_at_once(
+    web: Server, widget: Widget, raia: RaiaSimulator
+) -> None:
     async with Visitor(web.url, widget.key) as visitor:
         answer = await visitor.ask_and_wait("Hello")
         raia.fail_next("feedback", Stall())
@@ -65,9 +50,9 @@ async def test_a_stopped_workers_delivery_is_free_at_once(web: Server, raia: Rai
             assert (await settled(visitor, answer))["delivery"] == "delivered"
 
 
-async def test_no_delivery_is_in_two_hands(web: Server, raia: RaiaSimulator) -> None:
-    raia.ripening = 0
-    widget = make_widget(raia_agent(raia))
+async def test_no_delivery_is_in_two_hands(
+    web: Server, widget: Widget, raia: RaiaSimulator
+) -> None:
     rows = Delivery.objects.filter(agent=widget.agent_id)
     async with Visitor(web.url, widget.key) as visitor:
 
