@@ -1,6 +1,7 @@
 """When a vote is tried again: soon at first, for a week at least, never all at once."""
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,8 @@ pytestmark = pytest.mark.default_stack("needs no server")
 
 
 @pytest.fixture(autouse=True)
-def five_seconds(settings: pytest.FixtureRequest) -> None:
-    settings.FEEDBACK_FIRST_RETRY_S = 5.0  # type: ignore[attr-defined]  # as in production
+def five_seconds(settings: Any) -> None:
+    settings.FEEDBACK_FIRST_RETRY_S = 5.0  # as in production
 
 
 @given(st.integers(min_value=1, max_value=10_000))
@@ -40,6 +41,5 @@ def test_a_week_has_far_more_than_twelve_attempts(seed: int) -> None:
     while attempts < LEAST_ATTEMPTS or seconds < LEAST_AGE.total_seconds():
         attempts += 1
         seconds += wait_s(attempts)
-    assert attempts >= LEAST_ATTEMPTS
-    assert seconds >= LEAST_AGE.total_seconds()
+    assert attempts > 2 * LEAST_ATTEMPTS
     assert attempts < 200, "a vendor that is down for a week is not hammered"
