@@ -25,9 +25,9 @@ from chatwidget.models import Agent, Conversation, Widget
 from chatwidget.site import Card, CardLine, Menu
 
 from .charts import Chart, Label, Plane, short, top_of
+from .days import days_between
 from .models import Census, Delivery, Recount, State, Tally
 from .statistics import Difference, Interval, Times, difference, level_of_each, wilson
-from .tallies import days_between
 
 PERIODS = (7, 30, 90)
 LONGEST = timedelta(days=731)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any, TypeVar
 
 from django.contrib import admin
@@ -18,6 +18,7 @@ from chatwidget.admin.conversations import as_uuid
 from chatwidget.admin.text import visible
 from chatwidget.models import Agent, Widget
 
+from .days import midnight
 from .models import Feedback, Review, State, Vote
 
 M = TypeVar("M", bound=Model)
@@ -295,9 +296,9 @@ class DateFilter(TypedFilter):
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         days = Q()
         if first := self._day("from"):
-            days &= Q(updated_at__gte=_midnight(first))
+            days &= Q(updated_at__gte=midnight(first))
         if last := self._day("until"):
-            days &= Q(updated_at__lt=_midnight(last + timedelta(days=1)))
+            days &= Q(updated_at__lt=midnight(last + timedelta(days=1)))
         return queryset.filter(days)
 
     def in_words(self) -> str:
@@ -310,10 +311,6 @@ class DateFilter(TypedFilter):
         except ValueError:
             return None
         return day if 2000 <= day.year < 3000 else None
-
-
-def _midnight(day: date) -> datetime:
-    return timezone.make_aware(datetime.combine(day, datetime.min.time()))
 
 
 def operators() -> QuerySet[User]:

@@ -23,6 +23,7 @@ from django.utils import timezone
 from chatwidget import process
 from chatwidget.models import Conversation, Message, Role, Status
 
+from .days import days_between, midnight
 from .models import Census, Feedback, Recount, Tally, Vote
 from .statistics import SHORTEST_S, STEPS
 
@@ -94,11 +95,6 @@ def plan_count() -> Plan | None:
     days = sorted({*recent, *marked[:DAYS_AT_ONCE]}, reverse=True)
     marks = Recount.objects.filter(day__in=days).values_list("pk", flat=True)
     return Plan(census, today, days, list(marks), more=len(marked) > DAYS_AT_ONCE)
-
-
-def days_between(first: date, last: date) -> list[date]:
-    """Return all days from `first` to `last`, both included."""
-    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
 
 
 def start_over() -> None:
@@ -179,10 +175,7 @@ BUCKET = Cast(Floor(Ln(TOOK / number(SHORTEST_S)) * number(STEPS / math.log(2)))
 
 def count_day(day: date) -> list[Tally]:
     """Return the day's tallies, unsaved; none for those on whom nothing happened."""
-    midnight = timezone.get_default_timezone()
-    begin = datetime(day.year, day.month, day.day, tzinfo=midnight)
-    after = day + timedelta(days=1)
-    end = datetime(after.year, after.month, after.day, tzinfo=midnight)
+    begin, end = midnight(day), midnight(day + timedelta(days=1))
     said = (
         Message.objects.order_by()
         .filter(created_at__gte=begin, created_at__lt=end)

@@ -1,14 +1,14 @@
 """`manage.py export_feedback`: votes as a file, from a script."""
 
-from datetime import datetime, time, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 from django.utils.dateparse import parse_date
 
+from feedback.days import midnight
 from feedback.export import FORMATS
 from feedback.models import Feedback, Vote
 
@@ -36,10 +36,10 @@ class Command(BaseCommand):
         except ValueError as error:
             raise CommandError("--agent is an agent's id") from error
         votes = votes.filter(**{name: value for name, value in chosen.items() if value})
-        if first := self._midnight("--from", given["first"]):
-            votes = votes.filter(updated_at__gte=first)
-        if last := self._midnight("--until", given["last"], days=1):
-            votes = votes.filter(updated_at__lt=last)
+        if first := self._day("--from", given["first"]):
+            votes = votes.filter(updated_at__gte=midnight(first))
+        if last := self._day("--until", given["last"]):
+            votes = votes.filter(updated_at__lt=midnight(last + timedelta(days=1)))
         parts, _content_type = FORMATS[given["format"]]
         if given["output"] is None:
             for part in parts(votes):
@@ -49,14 +49,11 @@ class Command(BaseCommand):
             for part in parts(votes):
                 file.write(part)
 
-    def _midnight(self, option: str, given: str | None, *, days: int = 0) -> datetime | None:
-        """Return the moment at which a day begins in the service's time zone."""
+    def _day(self, option: str, given: str | None) -> date | None:
         try:
             day = parse_date(given) if given else None
         except ValueError:
             day = None
         if given and day is None:
             raise CommandError(f"{option} is a day, as 2024-03-01")
-        if day is None:
-            return None
-        return timezone.make_aware(datetime.combine(day + timedelta(days=days), time()))
+        return day
