@@ -394,8 +394,7 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
         if not sent:
             messages.warning(request, "Nothing to send: the vendor has these votes already.")
         else:
-            votes = "1 vote is" if sent == 1 else f"{sent} votes are"
-            messages.success(request, f"{votes} on the way again.")
+            messages.success(request, f"{votes(sent)} on the way again.")
 
     @admin.action(description="Compare with the vendor", permissions=["send"])
     def compare(self, request: HttpRequest, queryset: QuerySet[Feedback]) -> None:
