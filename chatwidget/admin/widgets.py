@@ -30,7 +30,6 @@ DELETABLE_VISITORS = 200
 SLOTS = ("1", "2")
 """A widget's keys: one in use, and one for the time of replacing it."""
 KEY, REMOVE = "identity_key_", "remove_identity_key_"
-SECRET_OF_SOME_LENGTH = "-" * 64
 
 
 def key_field(label: str, help_text: str) -> forms.CharField:
@@ -110,11 +109,11 @@ class WidgetForm(ModelForm[Widget]):
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean() or self.cleaned_data
         for slot in SLOTS:
-            key = cleaned.get(KEY + slot, "").strip()
-            try:
-                algorithm_of(key or SECRET_OF_SOME_LENGTH)
-            except ValueError as error:
-                self.add_error(KEY + slot, str(error))
+            if key := cleaned.get(KEY + slot, "").strip():
+                try:
+                    algorithm_of(key)
+                except ValueError as error:
+                    self.add_error(KEY + slot, str(error))
         if cleaned.get("identity_required") and not (self.identity_keys() or self.vault_problem):
             self.add_error("identity_required", "Add a key first, or nobody at all could ask.")
         return cleaned
