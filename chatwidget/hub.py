@@ -145,7 +145,7 @@ class Hub:
 
     def may_watch(self, visitor: str) -> bool:
         """Whether the visitor has a socket here, or may have one in another process."""
-        return self._shared or visitor in self._listeners
+        return self._shared or self.is_here(visitor)
 
     # --- answers ----------------------------------------------------------------------------------
 
