@@ -24,4 +24,5 @@ class ChatConfig(AppConfig):
         jobs.register(erasure.JOB, every_s=2.0, run=erasure.erase_upstream)
         jobs.register(erasure.LOG_JOB, every_s=3600.0, run=erasure.empty_log)
         jobs.register("apply retention", every_s=3600.0, run=erasure.apply_retention)
+        jobs.register("let go of files", every_s=600.0, run=erasure.let_go_of_files)
         jobs.register("expire tokens", every_s=3600.0, run=erasure.expire_tokens)

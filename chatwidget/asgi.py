@@ -80,13 +80,16 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
     if not scope["path"].startswith("/api/"):
         await django_app(scope, receive, send)
         return
+    limit = settings.MAX_BODY_BYTES
+    if scope["path"] == settings.UPLOAD_PATH:
+        limit = settings.ATTACHMENT_MAX_BYTES
     events = [await receive()]
     size = len(events[0].get("body", b""))
-    while events[-1].get("more_body") and size <= settings.MAX_BODY_BYTES:
+    while events[-1].get("more_body") and size <= limit:
         events.append(await receive())
         size += len(events[-1].get("body", b""))
-    if size > settings.MAX_BODY_BYTES:
-        await _too_large(send)
+    if size > limit:
+        await _too_large(send, limit)
         return
     replay = iter(events)
 
@@ -96,8 +99,8 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
     await django_app(scope, again, send)
 
 
-async def _too_large(send: Send) -> None:
-    detail = f"At most {settings.MAX_BODY_BYTES // 1024} KiB."
+async def _too_large(send: Send, limit: int) -> None:
+    detail = f"At most {limit // 1024} KiB."
     body = json.dumps(document("payload_too_large", detail)).encode()
     headers = [
         (b"content-type", MEDIA_TYPE.encode()),

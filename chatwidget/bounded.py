@@ -67,7 +67,11 @@ class BoundedRequest(Paced, WebRequest):  # type: ignore[misc]
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
         """Keep what fits and drop the rest."""
-        room = settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1 - self.content.tell()
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        # Twisted tells the request its path when the body is there; until then its channel has it.
+        if self.channel._path.partition(b"?")[0] == settings.UPLOAD_PATH.encode():
+            limit = max(limit, settings.ATTACHMENT_MAX_BYTES)
+        room = limit + 1 - self.content.tell()
         super().handleContentChunk(data[:room])
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802

@@ -1,22 +1,24 @@
-"""What a visitor does: ask, stop, retry, read. Stored in one transaction, then handed on.
+"""What a visitor does: attach, ask, stop, retry, read. Stored in one transaction, then handed on.
 
 Called by views, on their threads. Everything raised is a Problem with a code of the protocol.
 """
 
 import uuid
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from django.db import IntegrityError
 from django.utils import timezone
 
-from . import logs, process
+from . import attachments, logs, process
 from .admission import busy, is_free
-from .models import Conversation, Message, Role, Status, Visitor
+from .models import Attachment, Conversation, Message, Role, Status, Visitor
 from .problems import Problem
 from .serializers import conversation_frame, message_frame
 
 TITLE_CHARS = 60
+NO_FILES = "One of these files is not there any more, or cannot be given in this chat."
 
 
 def find_message(visitor: Visitor, message_id: uuid.UUID) -> Message:
@@ -35,26 +37,46 @@ def start_conversation(visitor: Visitor) -> Conversation:
     return conversation
 
 
+def attach(visitor: Visitor, name: str, content: bytes) -> Attachment:
+    """Store a file that a question can come with. Raises as `attachments.new`."""
+    attachment = attachments.new(visitor, name, content)
+    process.commit(partial(attachment.save, force_insert=True))
+    return attachment
+
+
+def detach(visitor: Visitor, attachment: uuid.UUID) -> None:
+    """Forget a file that was not sent. Raises `not_found`."""
+    mine = Attachment.objects.filter(pk=attachment, visitor=visitor, question=None)
+    deleted, _ = process.commit(mine.delete)
+    if not deleted:
+        raise Problem("not_found")
+
+
 def ask(
-    conversation: Conversation, *, message_id: uuid.UUID, text: str, page: dict[str, Any]
+    conversation: Conversation,
+    *,
+    message_id: uuid.UUID,
+    text: str,
+    page: dict[str, Any],
+    files: Sequence[uuid.UUID] = (),
 ) -> tuple[Message, Message, bool]:
     """Store a question and its pending answer, and have it answered.
 
-    Returns question, answer, and whether they are new: the same id with the same text is the same
-    message. Raises `message_id_reused`, `answer_in_progress`, `rate_limited`.
+    Returns question, answer, and whether they are new: the same id with the same text and files is
+    the same message. Raises `invalid`, `message_id_reused`, `answer_in_progress`, `rate_limited`.
     """
     question = Message(
         id=message_id, role=Role.VISITOR, text=text, page=page, completed_at=timezone.now()
     )
     answer = _new_answer(conversation, question)
-    problem = _store(conversation, question, answer, title=title_of(text))
+    problem = _store(conversation, question, answer, title=title_of(text), files=files)
     if problem is None:
         return question, answer, True
     # Unless it is the same message again: its first answer was lost on the way.
     asked = Message.objects.filter(pk=message_id).first()
     if asked is None:
         raise problem
-    return *_asked_before(asked, conversation, text), False
+    return *_asked_before(asked, conversation, text, files), False
 
 
 def _too_busy(conversation: Conversation) -> Problem | None:
@@ -73,8 +95,12 @@ def _too_busy(conversation: Conversation) -> Problem | None:
             return Problem("rate_limited", words, retry_after_s=wait_s, reason="busy")
 
 
-def _asked_before(asked: Message, conversation: Conversation, text: str) -> tuple[Message, Message]:
-    if asked.conversation_id != conversation.pk or asked.role != Role.VISITOR or asked.text != text:
+def _asked_before(
+    asked: Message, conversation: Conversation, text: str, files: Sequence[uuid.UUID]
+) -> tuple[Message, Message]:
+    same = (conversation.pk, Role.VISITOR, text, [str(file) for file in files])
+    given = [one["id"] for one in asked.attachments]
+    if (asked.conversation_id, asked.role, asked.text, given) != same:
         raise Problem("message_id_reused")
     answer = asked.answers.filter(role=Role.AGENT).order_by("position").first()
     assert answer is not None, "a question is stored together with its answer"
@@ -100,15 +126,26 @@ def _new_answer(
     )
 
 
-def _store(conversation: Conversation, *messages: Message, title: str = "") -> Problem | None:
+def _store(
+    conversation: Conversation,
+    *messages: Message,
+    title: str = "",
+    files: Sequence[uuid.UUID] = (),
+) -> Problem | None:
     """Store messages at the conversation's end, tell of them, and run the last one's turn.
 
-    Returns what stands against it, which also means that an id is taken; then nothing is stored.
+    The first one has the `files`. Returns what stands against it, which also means that an id is
+    taken; then nothing is stored.
     """
 
     def work() -> Conversation | Problem:
         if problem := _too_busy(conversation):
             return problem  # not raised: that would undo the writes of others, too
+        if files:
+            given = attachments.unsent(conversation.visitor_id, files)
+            if given is None or not attachments.takes(conversation.agent):
+                return Problem("invalid", errors={"attachments": [NO_FILES]})
+            messages[0].attachments = [attachments.as_json(file) for file in given]
         fresh = Conversation.objects.select_for_update().get(pk=conversation.pk)
         now = timezone.now()
         for message in messages:
@@ -116,6 +153,8 @@ def _store(conversation: Conversation, *messages: Message, title: str = "") -> P
             message.conversation, message.position = conversation, fresh.last_position
             message.created_at = message.changed_at = now
         Message.objects.bulk_create(messages)
+        if files:
+            Attachment.objects.filter(pk__in=files).update(question=messages[0])
         fresh.title = fresh.title or title
         fresh.updated_at = fresh.changed_at = now
         fresh.save(update_fields=["last_position", "title", "updated_at", "changed_at"])

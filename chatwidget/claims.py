@@ -26,7 +26,7 @@ from .events import AgentSaid, ConversationChanged, HumanSaid, Learned, MessageC
 from .models import Agent, Conversation, Message, Mode, Role, Status, Visitor
 from .polling import Span
 from .providers import provider_class
-from .providers.base import Ask, Known, Past
+from .providers.base import Ask, Attached, Known, Past
 from .serializers import MessageOut, conversation_frame, message_frame
 
 FOLLOW_SOON = timedelta(seconds=1)
@@ -141,7 +141,7 @@ def load(answer: uuid.UUID, token: uuid.UUID) -> Claimed | None:
 def _ask(answer: Message) -> Ask:
     conversation = answer.conversation
     assert answer.question_id is not None, "an answer always has its question"
-    question = Message.objects.only("text", "position").get(pk=answer.question_id)
+    question = Message.objects.only("text", "position", "attachments").get(pk=answer.question_id)
     others: list[Any] = []
     if answer.position > 2:  # else there is only the question
         all_others = Message.objects.filter(conversation=conversation).exclude(pk=answer.pk)
@@ -153,6 +153,7 @@ def _ask(answer: Message) -> Ask:
         conversation=str(conversation.pk),
         title=conversation.title,
         text=question.text,
+        attachments=tuple(Attached(**one) for one in question.attachments),
         history=tuple(
             Past(role=one.role, text=one.text)
             for one in reversed(past)

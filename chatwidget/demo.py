@@ -52,6 +52,7 @@ def _widget() -> Widget:
         greeting="Hello! Ask about repairs, prices or our bikes.\n\n"
         "This is a demo: the prompts below show what an answer can look like.",
         label="Chat with the workshop",
+        attachments_enabled=True,
         disclaimer="Demo answers are made up.",
         starters=[
             "When are you open on Saturday?",

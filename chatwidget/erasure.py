@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from . import process, tokens
+from . import attachments, process, tokens
 from .errors import ChatWidgetError
 from .lanes import Room
 from .models import Agent, Conversation, Erasure, RateLimit, Visitor, VisitorToken, Widget
@@ -167,6 +167,12 @@ def retain(widget: Widget) -> bool:
     for visitor in visitors:
         erase_visitor(visitor)
     return BATCH in (len(conversations), len(visitors))
+
+
+async def let_go_of_files() -> bool:
+    """Job: forget visitors' files that are no longer needed."""
+    await process.running().store.write(attachments.let_go)
+    return False
 
 
 async def expire_tokens() -> bool:

@@ -34,6 +34,8 @@ class Rate:
 SENDS = Rate("send", 30, 60)
 SENDS_OF_ADDRESS = Rate("send-address", 240, 60)
 SESSIONS = Rate("session", 30, 60)
+UPLOADS = Rate("upload", 20, 600)
+UPLOADS_OF_ADDRESS = Rate("upload-address", 60, 600)
 VOTES = Rate("vote", 60, 60)
 SOCKETS = Rate("socket", 60, 60)
 
@@ -126,6 +128,14 @@ class SendAddressThrottle(Throttle):
 
 class SessionThrottle(Throttle):
     rate, by_address = SESSIONS, True
+
+
+class UploadThrottle(Throttle):
+    rate = UPLOADS
+
+
+class UploadAddressThrottle(Throttle):
+    rate, by_address = UPLOADS_OF_ADDRESS, True
 
 
 class VoteThrottle(Throttle):

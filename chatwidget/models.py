@@ -226,6 +226,13 @@ class Widget(models.Model):
         help_text="Nobody can ask anything unless your site says, by a signed token, who they are.",
     )
     sealed_identity_keys = models.TextField(blank=True, editable=False)
+
+    # Files.
+    attachments_enabled = models.BooleanField(
+        "visitors may attach files",
+        default=False,
+        help_text="Where the agent's vendor takes files: documents and pictures, with a question.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -426,6 +433,7 @@ class Message(models.Model):
     links = models.JSONField(default=list, blank=True)
     """Buttons under the answer: `[{title, url}]`."""
     attachments = models.JSONField(default=list, blank=True)
+    """What is told of the question's files: `[{id, name, content_type, size}]`."""
     page = models.JSONField(default=dict, blank=True)
     """Where the question was asked: `{url, title, referrer}`, untrusted."""
     error = models.CharField(max_length=32, blank=True)
@@ -521,6 +529,35 @@ class Message(models.Model):
             and self.takes_vote
             and self.conversation.visitor.widget.feedback_enabled
         )
+
+
+class Attachment(models.Model):
+    """A file that a visitor gave. Only what may have to be sent again has its bytes."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    visitor = models.ForeignKey(Visitor, on_delete=models.CASCADE, related_name="attachments")
+    question = models.ForeignKey(
+        Message, null=True, blank=True, on_delete=models.CASCADE, related_name="files"
+    )
+    """The question it came with; null while it is not sent."""
+    name = models.CharField(max_length=200)
+    content_type = models.CharField(max_length=100)
+    size = models.PositiveIntegerField()
+    """In bytes."""
+    content = models.BinaryField(null=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["created_at", "size"],
+                condition=Q(content__isnull=False),
+                name="attachment_kept",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class RateLimit(models.Model):

@@ -5,7 +5,7 @@ from typing import IO, Any
 
 from rest_framework.exceptions import ParseError
 from rest_framework.negotiation import DefaultContentNegotiation
-from rest_framework.parsers import JSONParser
+from rest_framework.parsers import BaseParser, JSONParser
 
 
 class StrictJSONParser(JSONParser):
@@ -25,6 +25,18 @@ class StrictJSONParser(JSONParser):
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
+
+
+class BytesParser(BaseParser):
+    """The body as it is, whatever it is said to be. Its length is bounded before (asgi.py)."""
+
+    media_type = "*/*"
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Any = None
+    ) -> Any:
+        """Return the body, as bytes."""
+        return bytes(stream.read())
 
 
 class FirstRenderer(DefaultContentNegotiation):

@@ -20,7 +20,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from . import admission, breaker, claims, logs, metrics
+from . import admission, attachments, breaker, claims, logs, metrics
 from .admission import Room, Verdict, Waiting
 from .claims import Claimed, Final, LeaseLostError
 from .errors import Broken, ChatWidgetError, Misconfigured, ProviderError, Rejected, Unavailable
@@ -30,7 +30,7 @@ from .models import Agent, Status
 from .paces import Paces
 from .polling import Pace
 from .providers import POLL, Provider, Setup, provider_class
-from .providers.base import Exchange
+from .providers.base import Attached, Exchange
 from .providers.drive import drive
 from .store import Store
 from .turn import Turn
@@ -302,7 +302,10 @@ class Runner:
         async def sink(events: Sequence[ProviderEvent]) -> None:
             await self._handle(running, events)
 
-        await drive(provider, provider.answer(ask), self._http, sink)
+        async def read(attached: Attached) -> bytes:
+            return await self._store.read(attachments.content_of, attached)
+
+        await drive(provider, provider.answer(ask), self._http, sink, read)
 
     def _pace(self, claimed: Claimed, provider: Provider) -> Pace:
         """How to look for the answer, where it is polled: as the agent's last ones came."""

@@ -4,9 +4,11 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from . import attachments
 from .events import ConversationChanged, MessageChanged
 from .models import Conversation, Message, Role, Visitor, Widget
 from .problems import PROBLEMS
@@ -83,16 +85,6 @@ class PageField(serializers.JSONField):
         }
 
 
-@extend_schema_field({"type": ["string", "array"], "maxLength": 0, "maxItems": 0})
-class Nothing(serializers.JSONField):
-    """A field that the protocol has and this version does not take yet: null or empty only."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        if data not in ("", [], {}):
-            raise serializers.ValidationError("This is not supported yet.")
-        return data
-
-
 class NewSession(serializers.Serializer[Any]):
     """Body of POST sessions."""
 
@@ -108,7 +100,12 @@ class NewMessage(serializers.Serializer[Any]):
     id = Id()
     text = Text(max_length=MAX_TEXT, trim_whitespace=False)
     page = PageField(required=False, allow_null=True)
-    attachments = Nothing(required=False, allow_null=True)
+    attachments = serializers.ListField(
+        child=Id(), max_length=attachments.MAX_COUNT, required=False, allow_null=True
+    )
+
+    def validate_attachments(self, wanted: list[UUID] | None) -> list[UUID]:
+        return list(dict.fromkeys(wanted or []))
 
     def validate_text(self, text: str) -> str:
         if not text.strip():
@@ -158,6 +155,15 @@ class LinkOut(serializers.Serializer[Any]):
     url = serializers.CharField()
 
 
+class AttachmentOut(serializers.Serializer[Any]):
+    """A file that came with a question. Its size is in bytes."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    content_type = serializers.CharField()
+    size = serializers.IntegerField()
+
+
 class ErrorOut(serializers.Serializer[Any]):
     """Why an answer failed."""
 
@@ -193,7 +199,7 @@ class MessageOut(serializers.ModelSerializer[Message]):
     conversation = serializers.UUIDField(source="conversation_id")
     citations = CitationOut(many=True)
     links = LinkOut(many=True, help_text="Buttons under the answer.")
-    attachments = serializers.ListField(child=serializers.DictField())
+    attachments = AttachmentOut(many=True)
     error = ErrorOut(allow_null=True)
     feedback = FeedbackOut(allow_null=True)
     rateable = serializers.BooleanField()
@@ -292,6 +298,12 @@ class FeedbackSettings(serializers.Serializer[Any]):
     reasons = Reasons()
 
 
+class AttachmentSettings(serializers.Serializer[Any]):
+    max_bytes = serializers.IntegerField()
+    max_count = serializers.IntegerField()
+    types = serializers.ListField(child=serializers.CharField(), help_text="Endings of names.")
+
+
 class AgentSettings(serializers.Serializer[Any]):
     streams = serializers.BooleanField()
     stops = serializers.BooleanField()
@@ -309,6 +321,7 @@ class WidgetOut(serializers.Serializer[Widget]):
     starters = serializers.ListField(child=serializers.CharField())
     feedback = FeedbackSettings()
     agent = AgentSettings()
+    attachments = AttachmentSettings(allow_null=True, help_text="Null: no files can be given.")
     max_length = serializers.IntegerField()
 
     def to_representation(self, widget: Widget) -> dict[str, Any]:
@@ -343,6 +356,13 @@ class WidgetOut(serializers.Serializer[Widget]):
                 "reasons": {"up": widget.reasons_up, "down": widget.reasons_down},
             },
             "agent": {"streams": bool(provider and provider.streams), "stops": True},
+            "attachments": {
+                "max_bytes": settings.ATTACHMENT_MAX_BYTES,
+                "max_count": attachments.MAX_COUNT,
+                "types": list(attachments.TYPES),
+            }
+            if attachments.offered(widget)
+            else None,
             "max_length": MAX_TEXT,
         }
 

@@ -165,6 +165,11 @@ RECHECK_S = env.float("RECHECK_S", 30.0)
 VISITOR_TOKEN_DAYS = env.int("VISITOR_TOKEN_DAYS", 90)
 MAX_BODY_BYTES = 64 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024  # the admin's forms; visitors' bodies are cut earlier
+# Where visitors' files come in: the only large bodies that they send.
+UPLOAD_PATH = "/api/v1/attachments"
+# What one of their files may weigh, and all of them together that are kept to be sent (again).
+ATTACHMENT_MAX_BYTES = env.int("ATTACHMENT_MAX_MB", 10) * 1024 * 1024
+ATTACHMENTS_MAX_BYTES = env.int("ATTACHMENTS_MAX_MB", 2000) * 1024 * 1024
 
 # --- Agents ---------------------------------------------------------------------------------------
 

@@ -28,6 +28,8 @@ api: list[URLPattern | URLResolver] = [
     path("conversations/<id:pk>/messages", views.Messages.as_view()),
     path("messages/<id:pk>/stop", views.Stop.as_view()),
     path("messages/<id:pk>/retry", views.Retry.as_view()),
+    path("attachments", views.Attachments.as_view()),
+    path("attachments/<id:pk>", views.AttachmentSelf.as_view()),
     path("visitor", views.VisitorSelf.as_view()),
     path("", include("feedback.urls")),
     path("schema", SchemaView.as_view(), name="schema"),

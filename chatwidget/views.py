@@ -19,6 +19,7 @@ from django.views.decorators.clickjacking import xframe_options_exempt
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -26,6 +27,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from . import (
+    attachments,
     chat,
     demo,
     embed,
@@ -40,6 +42,7 @@ from . import (
 from .identity import Identity
 from .models import Conversation, Message, Visitor, VisitorToken, Widget
 from .origins import normalise_origin
+from .parsers import BytesParser
 from .problems import Problem
 
 PAGE, LONGEST_PAGE = 50, 100
@@ -344,9 +347,41 @@ class Messages(VisitorView):
             message_id=body.validated_data["id"],
             text=body.validated_data["text"],
             page=body.validated_data.get("page") or {},
+            files=body.validated_data.get("attachments") or [],
         )
         shown = serializers.Asked({"question": question, "answer": answer}).data
         return Response(shown, status=201 if new else 200)
+
+
+class Attachments(VisitorView):
+    """Files to ask with."""
+
+    parser_classes = [BytesParser]
+    throttle_classes = [limits.UploadThrottle, limits.UploadAddressThrottle]
+
+    @extend_schema(
+        parameters=[OpenApiParameter("name", str, required=True, description="The file's name.")],
+        request={"application/octet-stream": OpenApiTypes.BINARY},
+        responses={201: serializers.AttachmentOut, **problems(403, 422, 429)},
+    )
+    def post(self, request: Request) -> Response:
+        """Give a file; the body is its bytes. A question then names it by its id."""
+        visitor = self.visitor(request)
+        refuse_if_paused(visitor.widget)
+        name = serializers.as_stored(request.query_params.get("name", ""))
+        content = request.data if isinstance(request.data, bytes) else b""
+        attachment = chat.attach(visitor, name, content)
+        return Response(attachments.as_json(attachment), status=201)
+
+
+class AttachmentSelf(VisitorView):
+    """A file that was given and not sent."""
+
+    @extend_schema(responses={204: None, **problems(404)})
+    def delete(self, request: Request, pk: UUID) -> Response:
+        """Take it back."""
+        chat.detach(self.visitor(request), pk)
+        return Response(status=204)
 
 
 class Stop(VisitorView):

@@ -153,6 +153,14 @@ class Visitor:
             "POST", f"/conversations/{conversation}/messages", body, expect=expect
         )
 
+    async def attach(self, name: str, content: bytes, *, expect: int = 201) -> Any:
+        headers = {"Content-Type": "application/octet-stream"}
+        answer = await self.http.post(
+            "/attachments", params={"name": name}, content=content, headers=headers
+        )
+        assert answer.status_code == expect, f"{answer.status_code}: {answer.text}"
+        return answer.json()
+
     async def messages(self, conversation: str) -> list[JSON]:
         page = await self.call("GET", f"/conversations/{conversation}/messages")
         return list(page["results"])

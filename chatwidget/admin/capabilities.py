@@ -44,6 +44,12 @@ def capabilities(provider: type[Provider]) -> list[Capability]:
             "Comments are kept here only.",
         ),
         (
+            provider.takes_attachments,
+            "Files",
+            "Visitors may attach files, where the widget lets them.",
+            "Visitors cannot attach files.",
+        ),
+        (
             provider.has_humans,
             "People",
             "A person can take over; what they write reaches the visitor.",

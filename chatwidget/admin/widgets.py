@@ -154,6 +154,7 @@ class WidgetForm(ModelForm[Widget]):
             "comments_enabled",
             "reasons_up",
             "reasons_down",
+            "attachments_enabled",
             "identity_required",
             "retention_days",
             "answers_at_once",
@@ -170,6 +171,7 @@ class WidgetForm(ModelForm[Widget]):
             "label": "Name of the bubble",
             "disclaimer": "Small print",
             "feedback_enabled": "Ask for thumbs up and down",
+            "attachments_enabled": "Let visitors attach files",
             "comments_enabled": "Ask for a comment after a vote",
             "retention_days": "Keep conversations for (days)",
         }
@@ -215,6 +217,14 @@ class WidgetAdmin(ModelAdmin[Widget]):
         (
             "Feedback",
             {"fields": ("feedback_enabled", "comments_enabled", "reasons_up", "reasons_down")},
+        ),
+        (
+            "Files",
+            {
+                "fields": ("attachments_enabled",),
+                "description": "Documents and pictures of at most 10 MB. They go to the agent's "
+                "vendor and are kept here for a day, to be sent again; nobody can open them here.",
+            },
         ),
         (
             "Signed-in visitors",

@@ -201,6 +201,14 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Widget",
             fields=[
+                (
+                    "attachments_enabled",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Where the agent's vendor takes files: documents and pictures, with a question.",
+                        verbose_name="visitors may attach files",
+                    ),
+                ),
                 ("sealed_identity_keys", models.TextField(blank=True, editable=False)),
                 (
                     "identity_required",
@@ -499,6 +507,49 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["conversation", "position"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Attachment",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("name", models.CharField(max_length=200)),
+                ("content_type", models.CharField(max_length=100)),
+                ("size", models.PositiveIntegerField()),
+                ("content", models.BinaryField(null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "question",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="files",
+                        to="chatwidget.message",
+                    ),
+                ),
+                (
+                    "visitor",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="attachments",
+                        to="chatwidget.visitor",
+                    ),
+                ),
+            ],
+            options={
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("content__isnull", False)),
+                        fields=["created_at", "size"],
+                        name="attachment_kept",
+                    )
+                ],
             },
         ),
         migrations.AddIndex(

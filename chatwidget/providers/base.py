@@ -6,6 +6,7 @@ came of it. `drive.py` does the network; an adapter only reads like the vendor's
     yields Call(…)          is sent a Reply (statuses outside `accept` are raised into the flow)
     yields Stream(…)        each server-sent event goes to its `on_event`; resumes at the end, and
                             is sent a Reply if a status in `accept` came in place of a stream
+    yields Upload(url, …)   resumes when the file is where the vendor wants it
     yields Pause(seconds)   resumes after the wait, or is raised the error that was to be waited out
     yields a ProviderEvent  resumes when it has been handled: what must be stored is stored
 
@@ -97,7 +98,27 @@ class Pause:
     """What is waited out. It is raised at once where the flow's deadline would come first."""
 
 
-Step = Call | Stream | Pause | ProviderEvent
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attached:
+    """A file that came with the question. Its bytes are read when it is uploaded."""
+
+    id: str
+    name: str
+    content_type: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """PUT a file to an address that the vendor gave for it. Nothing else goes there, above all no
+    key, and what is answered does not matter."""
+
+    url: str = field(repr=False)
+    """Whoever has it can write there."""
+    file: Attached
+
+
+Step = Call | Stream | Upload | Pause | ProviderEvent
 Flow = Generator[Step, Any, None]
 Steps = Generator[Any, Any, Any]
 """A part of a flow, which returns what it found."""
@@ -151,6 +172,8 @@ class Ask:
     """A person had the conversation when last heard."""
     other_questions: frozenset[str] = frozenset()
     """Upstream ids of the conversation's other questions."""
+    attachments: tuple[Attached, ...] = ()
+    """The files that came with it; for those who declare `takes_attachments`."""
     pace: Pace = field(default_factory=Pace, repr=False, compare=False)
     """Where the answer is polled: asked before each look how long to wait, `pace.next()`."""
 
@@ -262,6 +285,8 @@ class Provider(ABC):
     """The vendor can be asked which ratings it holds; `held` does it."""
     has_humans: ClassVar[bool] = False
     """A person can take over; `follow` reads what they say."""
+    takes_attachments: ClassVar[bool] = False
+    """Files can be brought to the vendor, together with a question."""
     resumes: ClassVar[bool] = False
     """A question once sent can be asked after again, by stored ids or by looking it up."""
     stops_upstream: ClassVar[bool] = False

@@ -53,6 +53,13 @@ LONG = " ".join(
     for n in range(1, 41)
 )
 
+FILES = """\
+Thank you for:
+
+{files}
+I read no files, but an agent that does would have them now, together with your question.
+"""
+
 HELP = """\
 I am the built-in demo agent: no network, no key. You said:
 
@@ -70,6 +77,7 @@ class Demo(Provider):
     label = "Demo"
     needs_base_url = False
     streams = True
+    takes_attachments = True
     resumes = True  # nothing is sent anywhere, so starting again costs nothing
     option_fields = (
         Field(
@@ -85,6 +93,7 @@ class Demo(Provider):
     def answer(self, ask: Ask) -> Flow:
         """Pick an answer by the question's words and give it word by word."""
         question = ask.text.lower()
+        files = "".join(f"- `{file.name}`, {file.size:,} bytes\n" for file in ask.attachments)
         yield Rewritten("")  # after a crash: from the beginning
         yield Pause(8 if "slow" in question else self.number("think_s"))
         if re.search(r"\bfail", question):
@@ -95,6 +104,8 @@ class Demo(Provider):
             yield Pause(1)
             yield Rewritten("")
             yield from self._say("Here is a **better** answer, in place of the first.")
+        elif files:
+            yield from self._say(FILES.format(files=files))
         else:
             yield from self._say(self._text(question, ask.text))
         if re.search("cite|source", question):

@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx
 
-from ..errors import ProviderError, TimedOut
+from ..errors import ProviderError, Rejected, TimedOut, Unavailable
 from ..events import Ended, ProviderEvent, Rewritten, Snapshot, Text
-from .base import Call, Exchange, Flow, Pause, Provider, Reply, Stream
+from .base import Attached, Call, Exchange, Flow, Pause, Provider, Reply, Stream, Upload
 from .http import mapped_errors
 from .sse import EventReader
 
@@ -29,17 +29,27 @@ Sink = Callable[[Sequence[ProviderEvent]], Awaitable[None]]
 """Handles events in order; what must be stored is stored when it returns."""
 
 
+Read = Callable[[Attached], Awaitable[bytes]]
+"""Reads a file's bytes. Raises Rejected where they are no longer kept."""
+
+
 async def drive(
-    provider: Provider, flow: Flow, http: httpx.AsyncClient, sink: Sink | None = None
+    provider: Provider,
+    flow: Flow,
+    http: httpx.AsyncClient,
+    sink: Sink | None = None,
+    read: Read | None = None,
 ) -> Any:
     """Run `flow` to its end; returns what it returns, nothing mostly.
+
+    `read` is needed where there are files to upload.
 
     All events that came in one read go to `sink` as one batch. Raises ProviderError as the flow
     leaves it; TimedOut when `total_s` is over.
     """
     try:
         async with asyncio.timeout(provider.number("total_s")) as deadline:
-            return await _steps(provider, flow, http, sink or _ignore, deadline)
+            return await _steps(provider, flow, http, sink or _ignore, read, deadline)
     except TimeoutError:
         raise TimedOut(
             f"{provider.label} took longer than {provider.number('total_s'):g} s",
@@ -58,6 +68,7 @@ async def _steps(
     flow: Flow,
     http: httpx.AsyncClient,
     sink: Sink,
+    read: Read | None,
     deadline: asyncio.Timeout,
 ) -> Any:
     sent: Any = None
@@ -75,6 +86,10 @@ async def _steps(
                 case Stream():
                     listening = _listen(provider, step, http, sink)
                     sent = await _watched(provider, step.call, listening)
+                case Upload():
+                    assert read is not None, "whoever asks with files can read them"
+                    call = Call(method="PUT", path="(where the vendor keeps files)")
+                    await _watched(provider, call, _upload(provider, step, http, read))
                 case Pause(seconds, after):
                     if after is not None and _outlasts(seconds, deadline):
                         raise after
@@ -178,6 +193,35 @@ async def _reply(provider: Provider, call: Call, response: httpx.Response) -> Re
             raise provider.broken("an answer that is not JSON")
         return reply
     raise provider.error(reply, _retry_after_s(response.headers))
+
+
+async def _upload(provider: Provider, upload: Upload, http: httpx.AsyncClient, read: Read) -> Reply:
+    """Bring a file where the vendor wants it. Raises Unavailable, and Rejected where trying again
+    would not help."""
+    label = provider.label
+    try:
+        url = httpx.URL(upload.url)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if not url.host or url.scheme not in ("https", httpx.URL(provider.base_url).scheme):
+        raise provider.broken("an address to upload to that cannot be used")
+    request = http.build_request(
+        "PUT",
+        url,
+        content=await read(upload.file),
+        headers={"Accept-Encoding": "identity", "Content-Type": upload.file.content_type},
+        timeout=_timeouts(provider),
+    )
+    with mapped_errors(label):
+        response = await http.send(request, stream=True)
+        await response.aclose()
+    status = response.status_code
+    if 200 <= status < 300:
+        return Reply(status, None)
+    where: dict[str, Any] = {"provider": label, "status": status}
+    if status in (413, 415):
+        raise Rejected(f"the storage of {label} refuses the file (HTTP {status})", **where)
+    raise Unavailable(f"HTTP {status} from the storage of {label}", **where)
 
 
 def _decoded(body: bytes | bytearray) -> Any:

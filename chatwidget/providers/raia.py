@@ -39,6 +39,7 @@ from .base import (
     Rating,
     Reply,
     Steps,
+    Upload,
 )
 
 # The newest document says pending, completed, failed; an older release note the other two.
@@ -84,6 +85,7 @@ class Raia(Provider):
     takes_comments = True
     tells_votes = True
     has_humans = True
+    takes_attachments = True
     resumes = True
     erases = True
 
@@ -181,12 +183,13 @@ class Raia(Provider):
                     "it is not known whether the question reached raia", provider=self.label
                 )
         else:
+            body: dict[str, JSON] = {"message": ask.text}
+            if ask.attachments:
+                body["files"] = yield from self._files(ask, conversation)
             yield Sending()
             try:
                 sent: Reply = yield Call(
-                    method="POST",
-                    path=f"{self._path(conversation)}/messages/async",
-                    json={"message": ask.text},
+                    method="POST", path=f"{self._path(conversation)}/messages/async", json=body
                 )
                 question = self._question_id(sent.data)
             except RateLimited:
@@ -197,6 +200,24 @@ class Raia(Provider):
                     raise
         yield Learned(answer={"question": question})
         return question
+
+    def _files(self, ask: Ask, conversation: str) -> Steps:
+        """Bring the question's files to raia's storage. Returns how the question names them."""
+        files = []
+        for file in ask.attachments:
+            place = Call(
+                method="POST",
+                path=f"{self._path(conversation)}/message-files/upload-url",
+                json={"fileName": file.name, "contentType": file.content_type},
+            )
+            reply: Reply = yield from self.read(place, 1.0)
+            found = reply.data if isinstance(reply.data, dict) else {}
+            url, path = found.get("signedUrl"), found.get("storagePath")
+            if not (isinstance(url, str) and url and isinstance(path, str) and path):
+                raise self.broken("no address to upload a file to")
+            yield Upload(url, file)
+            files.append({"fileName": file.name, "storagePath": path})
+        return files
 
     def _question_id(self, message: JSON) -> str:
         """The id to poll by: documented vaguely, so both readings are served."""

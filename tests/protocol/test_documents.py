@@ -24,6 +24,9 @@ CALLS = {
     "/messages/{id}/retry": {"post": 201},
     "/messages/{id}/feedback": {"put": 200, "delete": 204},
     "/visitor": {"delete": 204},
+    # Of our own making: the protocol names a question's `attachments`, and not how they come.
+    "/attachments": {"post": 201},
+    "/attachments/{id}": {"delete": 204},
 }
 FIELDS = {
     "SessionOut": "token visitor widget conversations",

@@ -2,6 +2,7 @@
 
 import uuid
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -168,10 +169,15 @@ async def test_an_address_cannot_hide_behind_a_header(ann: CheckedVisitor) -> No
 
 def test_no_more_of_a_body_is_kept_than_it_takes_to_refuse_it() -> None:
     request = BoundedRequest.__new__(BoundedRequest)
-    request.content = BytesIO()
-    for _ in range(100):
-        request.handleContentChunk(b"x" * 65_536)
-    assert len(request.content.getvalue()) == settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1
+    for path, most in (
+        (b"/api/v1/conversations", settings.DATA_UPLOAD_MAX_MEMORY_SIZE),
+        (b"/api/v1/attachments?name=a.pdf", settings.ATTACHMENT_MAX_BYTES),
+    ):
+        request.channel = SimpleNamespace(_path=path)
+        request.content = BytesIO()
+        for _ in range(200):
+            request.handleContentChunk(b"x" * 65_536)
+        assert len(request.content.getvalue()) == most + 1
 
 
 async def test_64_kib_are_read(ann: CheckedVisitor) -> None:

@@ -147,13 +147,6 @@ async def test_an_id_in_capitals_is_the_same_id(ann: CheckedVisitor) -> None:
     await ann.call("POST", f"/messages/{first['answer']['id'].upper()}/stop", expect=202)
 
 
-async def test_attachments_are_not_taken_yet(ann: CheckedVisitor) -> None:
-    conversation = await ann.conversation()
-    refused = await ann.ask(conversation, "Hi", attachments=[{"url": "x"}], expect=422)
-    assert list(refused["errors"]) == ["attachments"]
-    await ann.ask(conversation, "Hi", attachments=[])
-
-
 async def test_stop_ends_an_answer_that_is_coming(
     mia: CheckedVisitor, openai: OpenAISimulator
 ) -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from chatwidget.models import Conversation, Widget
+from chatwidget.models import Attachment, Conversation, Widget
 from chatwidget.models import Visitor as StoredVisitor
 from chatwidget.providers.raia import clean
 
@@ -342,6 +342,120 @@ async def test_polls_that_fail_for_good_end_the_answer(
     raia.fail_always("poll", Status(500))
     assert failure(await ask(server, widget)) == ("agent_unavailable", "HTTP 500 from raia")
     assert len(raia.calls("poll")) == 5
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+BILL = b"%PDF-1.7 a bill"
+
+
+async def with_bill(visitor: Visitor, conversation: str | None = None) -> tuple[JSON, str]:
+    """Ask with a file. Returns the answer at its end, and the file's id."""
+    conversation = conversation or await visitor.conversation()
+    file = (await visitor.attach("Bill für März.pdf", BILL))["id"]
+    async with visitor.socket(conversation) as socket:
+        asked = await visitor.ask(conversation, "What is due?", attachments=[file])
+        return await socket.final(asked["answer"]), file
+
+
+@pytest.fixture
+def files(widget: Widget) -> Widget:
+    widget.attachments_enabled = True
+    widget.save()
+    return widget
+
+
+async def test_a_file_is_uploaded_before_its_question_and_the_storage_gets_no_key(
+    server: Server, files: Widget, raia: RaiaSimulator
+) -> None:
+    async with Visitor(server.url, files.key) as visitor:
+        answer, _ = await with_bill(visitor)
+    assert answer["status"] == "completed"
+    assert operations(raia) == [*TURN[:3], "upload_url", "store", *TURN[3:]]
+    [sent] = [call.json for call in raia.calls("send")]
+    [file] = sent["files"]
+    assert file["fileName"] == "Bill für März.pdf"
+    assert raia.stored == {file["storagePath"]: BILL}
+    assert not {"agent-secret-key", "authorization", "cookie"} & {
+        name.lower() for name in raia.calls("store")[0].headers
+    }
+
+
+async def test_a_retry_uploads_the_file_again(
+    server: Server, files: Widget, raia: RaiaSimulator
+) -> None:
+    raia.fail_next("store", Status(503))
+    async with Visitor(server.url, files.key) as visitor:
+        answer, _ = await with_bill(visitor)
+        assert failure(answer) == ("agent_unavailable", "HTTP 503 from the storage of raia")
+        assert raia.calls("send") == []
+        async with visitor.socket(answer["conversation"]) as socket:
+            again = await visitor.call("POST", f"/messages/{answer['id']}/retry", expect=201)
+            assert (await socket.final(again["answer"]))["status"] == "completed"
+    assert [*raia.stored.values()] == [BILL]
+    assert len(raia.calls("send")[0].json["files"]) == 1
+
+
+async def test_a_file_that_the_storage_refuses_is_told(
+    server: Server, files: Widget, raia: RaiaSimulator
+) -> None:
+    raia.fail_next("store", Status(413))
+    async with Visitor(server.url, files.key) as visitor:
+        answer, _ = await with_bill(visitor)
+    assert failure(answer) == (
+        "agent_rejected",
+        "the storage of raia refuses the file (HTTP 413)",
+    )
+
+
+async def test_a_file_that_is_no_longer_kept_is_told_when_it_is_asked_again(
+    server: Server, files: Widget, raia: RaiaSimulator
+) -> None:
+    raia.fail_next("store", Status(503))
+    async with Visitor(server.url, files.key) as visitor:
+        answer, file = await with_bill(visitor)
+        Attachment.objects.filter(pk=file).update(content=None)
+        async with visitor.socket(answer["conversation"]) as socket:
+            again = await visitor.call("POST", f"/messages/{answer['id']}/retry", expect=201)
+            final = await socket.final(again["answer"])
+    assert failure(final) == ("agent_rejected", "a file of this question is no longer kept")
+
+
+async def test_a_file_follows_into_the_conversation_that_replaces_a_deleted_one(
+    server: Server, files: Widget, raia: RaiaSimulator
+) -> None:
+    async with Visitor(server.url, files.key) as visitor:
+        first = await visitor.ask_and_wait("Hello")
+        raia.delete_conversation(next(iter(raia.conversations)))
+        answer, _ = await with_bill(visitor, first["conversation"])
+    assert answer["status"] == "completed"
+    [conversation] = raia.conversations
+    assert [path.partition("/")[0] for path in raia.stored] == [conversation]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"signedUrl": "https://storage.example.com/x"},
+        {"signedUrl": "file:///etc/passwd", "storagePath": "x"},
+        {"signedUrl": "//storage.example.com/x", "storagePath": "x"},
+        {"signedUrl": "https:///x", "storagePath": "x"},
+        {"signedUrl": 7, "storagePath": "x"},
+        ["x"],
+    ],
+    ids=str,
+)
+async def test_an_odd_address_to_upload_to_is_the_vendors_fault(
+    server: Server, files: Widget, raia: RaiaSimulator, told: object
+) -> None:
+    raia.fail_next("upload_url", Status(200, told))
+    async with Visitor(server.url, files.key) as visitor:
+        answer, _ = await with_bill(visitor)
+    code, problem = failure(answer)
+    assert code == "agent_unavailable"
+    assert "to upload" in problem
+    assert raia.calls("store") == raia.calls("send") == []
 
 
 # --- what was deleted or revoked at raia ----------------------------------------------------------

@@ -2,13 +2,14 @@
 
 The key is looked at before anything else.  Then the request is checked against
 `raia.openapi.json`, and only then does anything happen.  Not served, since a web chat has no use
-for them: starting e-mail, SMS and voice conversations, files, usage figures.
+for them: starting e-mail, SMS and voice conversations, downloading files, usage figures.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import httpx
 from aiohttp import web
@@ -20,6 +21,8 @@ from .raia_ledger import JSON, Conversation, Question, new_id
 
 DOCUMENT = Document.load(Path(__file__).with_name("raia.openapi.json"))
 
+STORAGE = "/storage/"
+"""Where signed addresses lead; at the vendor that is another host."""
 CONVERSATION = "/external/conversations/{id}"
 OPERATIONS = {
     ("POST", "/external/users"): "create_user",
@@ -33,6 +36,7 @@ OPERATIONS = {
     ("GET", CONVERSATION): "get_conversation",
     ("PUT", CONVERSATION): "update_conversation",
     ("PUT", f"{CONVERSATION}/mode"): "set_mode",
+    ("POST", f"{CONVERSATION}/message-files/upload-url"): "upload_url",
     ("POST", f"{CONVERSATION}/messages"): "send_sync",
     ("POST", f"{CONVERSATION}/messages/async"): "send",
     ("GET", f"{CONVERSATION}/messages/{{questionMessageId}}/response-on"): "poll",
@@ -56,10 +60,14 @@ class RaiaSimulator(RaiaAgent):
     """Serves one agent.  Switches, console and ledger: see `RaiaAgent`."""
 
     def operation(self, method: str, path: str) -> str:
+        if path.startswith(STORAGE):
+            return "store"
         found = DOCUMENT.match(method, path)
         return OPERATIONS.get((method, found.template), "unknown") if found else "unknown"
 
     async def respond(self, received: Received, request: web.Request) -> web.StreamResponse:
+        if received.operation == "store":
+            return web.Response(status=self.store(received))
         try:
             if received.headers.get("Agent-Secret-Key") != self.key:
                 raise forbidden()
@@ -169,10 +177,38 @@ class RaiaSimulator(RaiaAgent):
         self.set_mode(conversation, received.json.get("mode", conversation.mode))
         return 200, conversation.json(self.odd)
 
+    # Files
+
+    def on_upload_url(self, received: Received, conversation_id: str) -> tuple[int, JSON]:
+        _known(self.conversations, conversation_id)
+        path = f"{conversation_id}/{new_id()}/{received.json['fileName']}"
+        signature = new_id()
+        self.signed[signature] = path, received.json["contentType"]
+        return 200, {
+            "signedUrl": f"{self.url}{STORAGE}{quote(path)}?signature={signature}%3D&n=a%2Fb",
+            "storagePath": path,
+        }
+
+    def store(self, received: Received) -> int:
+        """Take a file at a signed address, once; what a storage must not be told is noted."""
+        signature = received.query.get("signature", "").removesuffix("=")
+        path, kind = self.signed.pop(signature, ("", ""))
+        if received.method != "PUT" or unquote(received.path) != STORAGE + path or not path:
+            return 403
+        if received.headers.get("Content-Type") != kind or received.query.get("n") != "a/b":
+            return 403
+        if "Agent-Secret-Key" in received.headers:
+            self.violate("the storage was told the key")
+        self.stored[path] = received.body
+        return 200
+
     # Messages
 
     def on_send(self, received: Received, conversation_id: str) -> tuple[int, JSON]:
         conversation = _known(self.conversations, conversation_id)
+        files = received.json.get("files", [])
+        if any(file["storagePath"] not in self.stored for file in files):
+            raise bad_request("a file that was never uploaded")
         question = self.ask(conversation, received.json["message"])
         shown = question.message.json(self.odd)
         if self.odd.send_returns_answer:

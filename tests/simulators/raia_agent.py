@@ -81,6 +81,10 @@ class RaiaAgent(Simulator):
         self.feedbacks: dict[tuple[str, str], Feedback] = {}
         """By ids of the rated message and of the user."""
         self.webhooks: list[JSON] = []
+        self.signed: dict[str, tuple[str, str]] = {}
+        """Addresses to upload to, by signature: where the file will lie, and its type."""
+        self.stored: dict[str, bytes] = {}
+        """Uploaded files, by where they lie."""
         self._held = False
         self._clock = Clock()
 
