@@ -257,12 +257,13 @@ class Widget(models.Model):
         return [origin for origin in map(normalise_origin, self.origins) if origin]
 
     @property
-    def reason_keys(self) -> set[str]:
-        return {reason["key"] for reason in [*self.reasons_up, *self.reasons_down]}
+    def reason_labels(self) -> dict[str, str]:
+        """The reasons that visitors may choose from: each key with its label."""
+        return {one["key"]: one["label"] for one in [*self.reasons_up, *self.reasons_down]}
 
     def reasons_in_words(self, keys: Iterable[str]) -> list[str]:
         """Return the reasons as they are labelled; a key that is no longer offered stays a key."""
-        labels = {one["key"]: one["label"] for one in [*self.reasons_up, *self.reasons_down]}
+        labels = self.reason_labels
         return [labels.get(str(key), str(key)) for key in keys]
 
 

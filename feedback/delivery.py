@@ -212,13 +212,12 @@ def rating_of(feedback: Feedback) -> Rating:
     """Return a vote as its vendor is told."""
     message = feedback.message
     widget = message.conversation.visitor.widget
-    labels = {one["key"]: one["label"] for one in [*widget.reasons_up, *widget.reasons_down]}
     return Rating(
         question=message.question.text if message.question else "",
         answer=message.text,
         vote=feedback.vote,  # type: ignore[arg-type]
         comment=feedback.comment,
-        reasons=tuple(labels.get(key, key) for key in feedback.reasons),
+        reasons=tuple(widget.reasons_in_words(feedback.reasons)),
         answer_id=message.upstream_id,
         known=claims.known(message),
     )

@@ -84,10 +84,7 @@ def read(votes: QuerySet[Feedback]) -> Iterator[list[Row]]:
 
 def as_object(row: Row, agent: Agent | None, widget: Widget | None) -> Row:
     """Return one rated answer as an object of JSONL."""
-    labels = {
-        reason["key"]: reason["label"]
-        for reason in ([*widget.reasons_up, *widget.reasons_down] if widget else [])
-    }
+    labels = widget.reason_labels if widget else {}
     provider = PROVIDERS.get(agent.provider) if agent else None
     secret = provider.secret_ids if provider else frozenset()
     return {

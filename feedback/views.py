@@ -31,7 +31,7 @@ class FeedbackView(VisitorView):
         """Replace the vote, comment and reasons; the same again changes nothing."""
         message = self.rateable(request, pk)
         widget = message.conversation.visitor.widget
-        body = NewFeedback(data=request.data, context={"reason_keys": widget.reason_keys})
+        body = NewFeedback(data=request.data, context={"reason_keys": set(widget.reason_labels)})
         body.is_valid(raise_exception=True)
         wanted = body.validated_data
         if wanted["comment"].strip() and not widget.comments_enabled:
