@@ -27,7 +27,7 @@ from django.utils import timezone
 from chatwidget.models import Agent, Widget
 from chatwidget.providers import PROVIDERS
 
-from .models import Feedback
+from .models import Feedback, review_state
 
 ROWS_AT_ONCE = 100
 """An answer may be long, so not more."""
@@ -118,7 +118,7 @@ def as_object(row: Row, agent: Agent | None, widget: Widget | None) -> Row:
             "delivered_at": iso(row["delivered_at"]),
         },
         "review": {
-            "state": "seen" if row["review"] == "open" and row["seen_at"] else row["review"],
+            "state": review_state(row["review"], row["seen_at"]),
             "owner": row["owner_name"] or "",
             "note": row["note"],
             "resolved_at": iso(row["resolved_at"]),

@@ -1,6 +1,7 @@
 """A visitor's last word on an answer, bringing it to the vendor, and what operators make of it."""
 
 import uuid
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -22,6 +23,11 @@ class Review(models.TextChoices):
     NONE = "none", "Nothing to do"
     OPEN = "open", "Open"
     RESOLVED = "resolved", "Resolved"
+
+
+def review_state(review: str, seen_at: datetime | None) -> str:
+    """Return how far a review is: `none`, `open`, `seen` or `resolved`."""
+    return "seen" if review == Review.OPEN and seen_at else review
 
 
 PAGE_LENGTH = 500
@@ -96,8 +102,8 @@ class Feedback(models.Model):
 
     @property
     def state(self) -> str:
-        """How far the review is: `none`, `open`, `seen` or `resolved`."""
-        return "seen" if self.review == Review.OPEN and self.seen_at else self.review
+        """How far the review is, see `review_state`."""
+        return review_state(self.review, self.seen_at)
 
 
 class State(models.TextChoices):
