@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from .errors import VaultError
-from .models import MAX_IDENTITY, Widget
+from .models import MAX_IDENTITY, MAX_NAME, Widget
 from .serializers import as_stored
 
 MAX_TOKEN = 8000
@@ -27,7 +27,6 @@ LONGEST = timedelta(hours=24)
 LEEWAY = timedelta(seconds=30)
 """Clocks differ."""
 LEAST_SECRET, LEAST_RSA_BITS = 32, 2048
-MAX_NAME = 100
 
 
 class IdentityError(Exception):

@@ -268,6 +268,7 @@ class Widget(models.Model):
 
 
 MAX_IDENTITY = 200
+MAX_NAME = 100
 
 
 class Visitor(models.Model):
@@ -278,7 +279,7 @@ class Visitor(models.Model):
     locale = models.CharField(max_length=20, blank=True)
     identity = models.CharField(max_length=MAX_IDENTITY, blank=True)
     """Who the site says it is, proven by a signed token; empty: anonymous."""
-    name = models.CharField(max_length=100, blank=True)
+    name = models.CharField(max_length=MAX_NAME, blank=True)
     """What the site calls them, for the operator."""
     upstream = models.JSONField(default=dict, blank=True)
     """Upstream user ids: `{agent id: {the vendor's name: id}}`."""
