@@ -16,10 +16,9 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from chatwidget.admin.base import ModelAdmin, ModelForm
+from chatwidget.admin.base import ModelAdmin, ModelForm, vault_problem
 from chatwidget.admin.fields import LinesField
 from chatwidget.admin.text import visible
-from chatwidget.errors import VaultError
 from chatwidget.models import Widget
 from chatwidget.site import Menu
 
@@ -209,7 +208,7 @@ class AlertSettingsAdmin(ModelAdmin[AlertSettings]):
             context |= {
                 "channels": [channel.label.lower() for channel in one.channels],
                 "notices": one.notices.order_by("-created_at")[:LATELY],
-                "vault_problem": vault_problem(one),
+                "vault_problem": vault_problem(lambda: one.secret),
                 "test_url": reverse("admin:feedback_alertsettings_test", args=[one.pk]),
             }
         return super().change_view(request, object_id, form_url, context)
@@ -240,12 +239,3 @@ class AlertSettingsAdmin(ModelAdmin[AlertSettings]):
             if not outcome:
                 messages.warning(request, "Nobody to tell: nothing is set that works.")
         return HttpResponseRedirect(reverse("admin:feedback_alertsettings_change", args=[one.pk]))
-
-
-def vault_problem(one: AlertSettings) -> str:
-    """Return why the stored secret cannot be opened; empty when it can."""
-    try:
-        _ = one.secret
-    except VaultError as error:
-        return str(error)
-    return ""

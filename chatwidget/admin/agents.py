@@ -21,7 +21,7 @@ from ..models import Agent
 from ..providers import PROVIDERS, Provider
 from ..providers.base import Field
 from ..site import Card, CardLine, Menu
-from .base import ModelAdmin, ModelForm
+from .base import ModelAdmin, ModelForm, vault_problem
 from .capabilities import capabilities
 from .text import shorten, visible
 
@@ -354,7 +354,7 @@ class AgentAdmin(ModelAdmin[Agent]):
             context |= {"vendor": adapter.label, "capabilities": capabilities(adapter)}
         if agent and adapter:
             context["other_vendor"] = adapter is not PROVIDERS.get(agent.provider)
-            context["vault_problem"] = vault_problem(agent)
+            context["vault_problem"] = vault_problem(lambda: agent.credentials)
         return super().changeform_view(request, object_id, form_url, context)
 
     def choose_provider(self, request: HttpRequest, agent: Agent | None) -> HttpResponse:
@@ -445,12 +445,3 @@ class AgentAdmin(ModelAdmin[Agent]):
 def trouble(agent: Agent) -> str:
     """Return what is wrong with the agent in two words; empty when nothing is."""
     return "Needs you" if agent.problem else "Not answering" if agent.resting_until else ""
-
-
-def vault_problem(agent: Agent) -> str:
-    """Return why the agent's stored credentials cannot be opened; empty when they can."""
-    try:
-        _ = agent.credentials
-    except VaultError as error:
-        return str(error)
-    return ""

@@ -1,5 +1,6 @@
 """What our admin pages share: typed bases, a paginator that never counts a whole table."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +12,8 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import cached_property
+
+from ..errors import VaultError
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin as ModelAdmin
@@ -167,6 +170,15 @@ def bounded_count(rows: QuerySet[Any], at_most: int = COUNTED_AT_MOST) -> str:
     """Return how many rows there are, as text; past `at_most` only that there are more."""
     found = rows.order_by().values("pk")[: at_most + 1].count()
     return f"{at_most:,}+" if found > at_most else f"{found:,}"
+
+
+def vault_problem(open_sealed: Callable[[], object]) -> str:
+    """Return why what is sealed cannot be opened; empty when it can."""
+    try:
+        open_sealed()
+    except VaultError as error:
+        return str(error)
+    return ""
 
 
 def recently() -> Any:
