@@ -3,7 +3,7 @@
 from django import template
 
 from feedback.charts import percent
-from feedback.dashboard import between, seconds
+from feedback.figures import between, seconds
 
 register = template.Library()
 register.filter("between", between)

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from chatwidget.models import Conversation, Widget
 from feedback.charts import Plane, top_of
-from feedback.dashboard import Figures, compare_shares, compare_times, lines
+from feedback.figures import Figures, compare_shares, compare_times, lines
 from feedback.models import Census, State, Tally
 from feedback.statistics import Times
 
@@ -58,7 +58,7 @@ def words_of(page: str) -> str:
 def tally(
     widget: Widget, days_ago: int = 0, *, seconds: tuple[float, ...] = (), **counts: int
 ) -> Tally:
-    """Store what a day was like on a widget; some conversation is needed to show anything."""
+    """Store what a day was like on a widget."""
     times = {str(bucket): count for bucket, count in Times.of(seconds).counts.items()}
     return Tally.objects.create(
         day=timezone.localdate() - timedelta(days=days_ago),
