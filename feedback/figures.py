@@ -215,3 +215,7 @@ def seconds(value: float | None) -> str:
     if value < 10:
         return f"{value:.1f}\u00a0s"
     return f"{value:.0f}\u00a0s" if value < 120 else f"{value / 60:.1f}\u00a0min"
+
+
+def tenths(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"

@@ -3,11 +3,12 @@
 from django import template
 
 from feedback.charts import percent
-from feedback.figures import between, seconds
+from feedback.figures import between, seconds, tenths
 
 register = template.Library()
 register.filter("between", between)
 register.filter("seconds", seconds)
+register.filter("tenths", tenths)
 
 
 @register.filter
@@ -27,8 +28,3 @@ def place(value: float) -> str:
 @register.filter
 def thousands(value: int) -> str:
     return f"{value:,}"
-
-
-@register.filter
-def tenths(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
