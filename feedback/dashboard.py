@@ -7,7 +7,7 @@ made.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -85,7 +85,7 @@ class Backlog:
     """Votes that have not reached their vendor."""
 
     waiting: str
-    oldest: Any
+    oldest: datetime | None
     """When the one that waits longest was given, or None."""
     failed: str
 
@@ -155,8 +155,8 @@ class DashboardAdmin(ModelAdmin[Tally]):
             "trends": trends(summary),
             "before": before(period),
             "charts": charts(period, summary.by_day),
-            "agents": lines(summary.by_agent, agent_names(summary.by_agent)),
-            "widgets": lines(summary.by_widget, widget_names(summary.by_widget)),
+            "agents": lines(summary.by_agent, names_of(Agent, summary.by_agent)),
+            "widgets": lines(summary.by_widget, names_of(Widget, summary.by_widget)),
             "backlog": backlog(agent, widget),
             "votes_url": votes_url(request, agent, widget),
             "state": counting(),
@@ -192,7 +192,7 @@ class DashboardAdmin(ModelAdmin[Tally]):
                     icon="agent",
                     url=f"{line.url}&days=7" if line.url else url,
                 )
-                for line in lines(summary.by_agent, agent_names(summary.by_agent))[:5]
+                for line in lines(summary.by_agent, names_of(Agent, summary.by_agent))[:5]
             ],
             more="To the dashboard",
             empty="How many answers helped, how fast they came, how many failed: day by day.",
@@ -218,18 +218,11 @@ def votes_url(request: HttpRequest, agent: Agent | None, widget: Widget | None) 
     return reverse("admin:feedback_feedback_changelist") + query
 
 
-def agent_names(keys: Iterable[Any]) -> dict[Any, tuple[str, str]]:
-    """Return the agents' names, and the page narrowed to each."""
+def names_of(model: type[Agent] | type[Widget], keys: Iterable[Any]) -> dict[Any, tuple[str, str]]:
+    """Return the names of agents or of widgets, and the page narrowed to each."""
     url = reverse("admin:feedback_tally_changelist")
-    found = Agent.objects.in_bulk(list(keys))
-    return {pk: (one.name, f"{url}?agent={pk}") for pk, one in found.items()}
-
-
-def widget_names(keys: Iterable[Any]) -> dict[Any, tuple[str, str]]:
-    """Return the widgets' names, and the page narrowed to each."""
-    url = reverse("admin:feedback_tally_changelist")
-    found = Widget.objects.in_bulk(list(keys))
-    return {pk: (one.name, f"{url}?widget={pk}") for pk, one in found.items()}
+    found = model.objects.in_bulk(list(keys))
+    return {pk: (one.name, f"{url}?{model._meta.model_name}={pk}") for pk, one in found.items()}
 
 
 def trends(summary: Summary) -> dict[str, Compared]:
