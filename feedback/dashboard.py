@@ -25,7 +25,7 @@ from chatwidget.site import Card, CardLine, Menu
 
 from .dashboard_charts import charts
 from .days import Period
-from .figures import Compared, Summary, between, compare_shares, lines, summarise
+from .figures import Comparison, Summary, between, compare_shares, lines, summarise
 from .models import Census, Delivery, Recount, State, Tally
 from .statistics import level_of_each
 
@@ -225,7 +225,7 @@ def names_of(model: type[Agent] | type[Widget], keys: Iterable[Any]) -> dict[Any
     return {pk: (one.name, f"{url}?{model._meta.model_name}={pk}") for pk, one in found.items()}
 
 
-def trends(summary: Summary) -> dict[str, Compared]:
+def trends(summary: Summary) -> dict[str, Comparison]:
     """Compare thumbs up and failures with as many days before."""
     now, then = summary.total, summary.before
     return {

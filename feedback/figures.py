@@ -118,7 +118,7 @@ def summarise(period: Period, tallies: QuerySet[Tally]) -> Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class Comparison:
     """Whether one of two does better, in words; empty `verdict`: it cannot be told."""
 
     verdict: str
@@ -128,7 +128,7 @@ class Compared:
 
 def compare_shares(
     one: Figures, other: Figures, level: float, *, failures: bool = False
-) -> Compared:
+) -> Comparison:
     """Compare the share of thumbs up, or of failures, of one with that of another."""
     if failures:
         found = difference(one.failed, one.answers, other.failed, other.answers, level)
@@ -137,24 +137,24 @@ def compare_shares(
         found = difference(one.up, one.votes, other.up, other.votes, level)
         enough = min(one.votes, other.votes) >= FEW
     if found is None or not enough:
-        return Compared("", "too few to compare")
+        return Comparison("", "too few to compare")
     words = points(found)
     if not found.is_clear:
-        return Compared("", f"no clear difference: {words}")
+        return Comparison("", f"no clear difference: {words}")
     more = found.value > 0
-    return Compared("more" if more else "less", words, good=more is not failures)
+    return Comparison("more" if more else "less", words, good=more is not failures)
 
 
-def compare_times(one: Figures, other: Figures, level: float) -> Compared:
+def compare_times(one: Figures, other: Figures, level: float) -> Comparison:
     """Compare medians: one is faster only where the two intervals do not touch."""
     mine, theirs = one.times.interval(0.5, level), other.times.interval(0.5, level)
     if mine is None or theirs is None or min(one.times.total, other.times.total) < FEW:
-        return Compared("", "too few to compare")
+        return Comparison("", "too few to compare")
     if mine.high < theirs.low:
-        return Compared("faster", "", good=True)
+        return Comparison("faster", "", good=True)
     if mine.low > theirs.high:
-        return Compared("slower", "")
-    return Compared("", "no clear difference")
+        return Comparison("slower", "")
+    return Comparison("", "no clear difference")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +166,9 @@ class Line:
     figures: Figures
     is_base: bool = False
     """The one that the others are compared with."""
-    shares: Compared | None = None
-    failures: Compared | None = None
-    speed: Compared | None = None
+    shares: Comparison | None = None
+    failures: Comparison | None = None
+    speed: Comparison | None = None
 
 
 def lines(found: dict[Any, Figures], names: dict[Any, tuple[str, str]]) -> list[Line]:
