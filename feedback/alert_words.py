@@ -6,11 +6,11 @@ meanwhile, and what was erased, is not told.
 
 import uuid
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Min, QuerySet
+from django.db.models import Min
 from django.urls import reverse
 from django.utils import timezone
 
@@ -45,13 +45,6 @@ class Message:
     subject: str
     text: str = field(repr=False)
     payload: dict[str, Any] = field(repr=False)
-
-
-def late_votes() -> QuerySet[Delivery]:
-    """Return the deliveries that have been on their way for too long, whatever the reason."""
-    since = timezone.now() - timedelta(seconds=settings.ALERT_LATE_S)
-    on_their_way = Delivery.objects.filter(state=State.PENDING, next_at__isnull=False)
-    return on_their_way.filter(feedback__updated_at__lt=since)
 
 
 def compose(pk: uuid.UUID) -> Message | None:
@@ -116,7 +109,7 @@ def _items(notice: Notice, kind: AlertKind) -> tuple[list[dict[str, Any]], int]:
         known = {"agent": agent.name, "problem": agent.problem, "url": page}
         return [known] if agent.problem else [], 0
     if kind == AlertKind.LATE:
-        late = late_votes().filter(feedback__widget=notice.settings.widget_id)
+        late = Delivery.objects.late().filter(feedback__widget=notice.settings.widget_id)
         oldest = late.aggregate(oldest=Min("feedback__updated_at"))["oldest"]
         if oldest is None:
             return [], 0

@@ -38,7 +38,7 @@ from chatwidget.lanes import Room
 from chatwidget.providers.http import mapped_errors, new_client
 
 from . import mail
-from .alert_words import Message, compose, late_votes, trial_message
+from .alert_words import Message, compose, trial_message
 from .models import (
     Alert,
     AlertKind,
@@ -121,7 +121,7 @@ async def tell() -> bool:
 
 def late_widgets() -> set[str]:
     """Return the keys of the widgets with votes that are late, as far as somebody wants to know."""
-    late = Exists(late_votes().filter(feedback__widget=OuterRef("widget")))
+    late = Exists(Delivery.objects.late().filter(feedback__widget=OuterRef("widget")))
     return set(AlertSettings.objects.filter(late, on_late=True).values_list("widget_id", flat=True))
 
 

@@ -43,7 +43,6 @@ from chatwidget.runner import open_provider
 from chatwidget.serializers import message_frame
 
 from . import alerts
-from .alert_words import late_votes
 from .models import Delivery, Feedback, State
 
 log = logging.getLogger(__name__)
@@ -359,7 +358,7 @@ def _resend(delivery: Delivery) -> tuple[uuid.UUID, MessageChanged | None, str]:
 
 @health.collect
 def _gauges() -> None:
-    on_their_way = Delivery.objects.filter(state=State.PENDING, next_at__isnull=False)
+    on_their_way = Delivery.objects.on_their_way()
     backlog = on_their_way.aggregate(count=Count("pk"), oldest=Min("feedback__updated_at"))
     metrics.backlog.set(backlog["count"])
     oldest = backlog["oldest"]
@@ -368,4 +367,4 @@ def _gauges() -> None:
 
 @health.watch("feedback")
 def _is_late() -> bool:
-    return late_votes().exists()
+    return Delivery.objects.late().exists()

@@ -1,7 +1,7 @@
 """A visitor's last word on an answer, bringing it to the vendor, and what operators make of it."""
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -114,6 +114,19 @@ class State(models.TextChoices):
     LOCAL = "local", "Kept here"
 
 
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    """Deliveries by how far they are."""
+
+    def on_their_way(self) -> "DeliveryQuerySet":
+        """Keep those that wait for nothing but their vendor."""
+        return self.filter(state=State.PENDING, next_at__isnull=False)
+
+    def late(self) -> "DeliveryQuerySet":
+        """Keep those that have been on their way for too long, whatever the reason."""
+        since = timezone.now() - timedelta(seconds=settings.ALERT_LATE_S)
+        return self.on_their_way().filter(feedback__updated_at__lt=since)
+
+
 class Delivery(models.Model):
     """The series of attempts to bring one feedback's newest revision upstream.
 
@@ -142,6 +155,8 @@ class Delivery(models.Model):
     first_tried_at = models.DateTimeField(null=True, blank=True)
     delivered_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
+
+    objects = DeliveryQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "deliveries"
