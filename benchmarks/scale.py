@@ -5,6 +5,7 @@ background work), and asks for the pages over loopback HTTP as a browser does.
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -36,6 +37,8 @@ WORDS = re.findall(
 )
 RARE = "zanzibar"
 """In one question of ten thousand."""
+NUMBERS = itertools.count(1)
+"""Of votes, and of their deliveries."""
 
 
 def main() -> None:
@@ -193,14 +196,12 @@ def talk(
     who, which = uuid.UUID(int=chance.getrandbits(128)), uuid.UUID(int=chance.getrandbits(128))
     whose = {"agent_id": widget.agent_id, "widget_id": widget.pk}
     last = when + timedelta(minutes=TURNS)
-    seen = {"created_at": when, "seen_at": last}
-    visitor.add(id=who, widget_id=widget.pk, **seen)
-    title = text(chance, 6)
+    visitor.add(id=who, widget_id=widget.pk, created_at=when, seen_at=last)
     conversation.add(
         id=which,
         visitor_id=who,
         agent_id=widget.agent_id,
-        title=title,
+        title=text(chance, 6),
         last_position=2 * TURNS,
         created_at=when,
         updated_at=last,
@@ -251,13 +252,13 @@ def rate(
     chance: random.Random, vote: Bulk, delivery: Bulk, answer: uuid.UUID, when: datetime, whose: Any
 ) -> None:
     """Take a vote on an answer, and its delivery."""
-    rate.number += 1  # type: ignore[attr-defined]
+    number = next(NUMBERS)
     up = chance.random() < 0.8
     comment = text(chance, 10) if chance.random() < 0.2 else ""
     wanting = not up or bool(comment)
     open_ = wanting and chance.random() < 0.1
     vote.add(
-        id=rate.number,  # type: ignore[attr-defined]
+        id=number,
         message_id=answer,
         vote="up" if up else "down",
         comment=comment,
@@ -271,8 +272,8 @@ def rate(
     )
     state = chance.choices(["delivered", "pending", "failed"], [985, 10, 5])[0]
     delivery.add(
-        id=rate.number,  # type: ignore[attr-defined]
-        feedback_id=rate.number,  # type: ignore[attr-defined]
+        id=number,
+        feedback_id=number,
         agent_id=whose["agent_id"],
         state=state,
         # Nobody is to try in the next year: the server measured has other things to do.
@@ -283,9 +284,6 @@ def rate(
         created_at=when,
         delivered_at=when if state == "delivered" else None,
     )
-
-
-rate.number = 0  # type: ignore[attr-defined]
 
 
 def count_all() -> int:
