@@ -232,25 +232,6 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
         )
         return [review, export_url, *super().get_urls()]
 
-    # --- exporting ---
-
-    def has_export_permission(self, request: HttpRequest) -> bool:
-        permissions = ("feedback.view_feedback", "feedback.export_feedback")
-        return request.user.has_perms(permissions)
-
-    def export(self, request: HttpRequest, kind: str) -> HttpResponseBase:
-        """Return what the list holds with the same filters and search, as a file."""
-        if not self.has_export_permission(request):
-            raise PermissionDenied
-        if kind not in export.FORMATS:
-            raise Http404
-        request.filters_only = request.whole = True  # type: ignore[attr-defined]
-        try:
-            votes = self.get_changelist_instance(request).queryset
-        except IncorrectLookupParameters as error:
-            raise Http404 from error
-        return export.response(request, votes, kind)
-
     def change_view(
         self,
         request: HttpRequest,
@@ -325,6 +306,25 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
             filters[FILTERS] = kept
         query = f"?{filters.urlencode()}" if filters else ""
         return reverse(f"admin:feedback_feedback_{what}", args=[pk]) + query
+
+    # --- exporting ---
+
+    def has_export_permission(self, request: HttpRequest) -> bool:
+        permissions = ("feedback.view_feedback", "feedback.export_feedback")
+        return request.user.has_perms(permissions)
+
+    def export(self, request: HttpRequest, kind: str) -> HttpResponseBase:
+        """Return what the list holds with the same filters and search, as a file."""
+        if not self.has_export_permission(request):
+            raise PermissionDenied
+        if kind not in export.FORMATS:
+            raise Http404
+        request.filters_only = request.whole = True  # type: ignore[attr-defined]
+        try:
+            votes = self.get_changelist_instance(request).queryset
+        except IncorrectLookupParameters as error:
+            raise Http404 from error
+        return export.response(request, votes, kind)
 
     # --- reviewing ---
 
