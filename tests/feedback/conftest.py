@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from django.db import transaction
 
 from chatwidget.models import Agent, Widget
 from feedback.models import Delivery
@@ -41,6 +42,14 @@ def web(server: Server) -> Iterator[Server]:
     server.stop()
     del server.env["EMBEDDED_WORKER"]
     server.start()
+
+
+@pytest.fixture
+def undone() -> Iterator[None]:
+    """Leave nothing behind: the database is shared with tests that run a real server."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 def delivery_of(message: JSON) -> Delivery:

@@ -1,14 +1,12 @@
 """The page on which an operator says who is told of what."""
 
 import base64
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 from django.contrib.auth.models import Permission
 from django.core.management import call_command
-from django.db import transaction
 from django.test import Client
 from django.urls import reverse, reverse_lazy
 
@@ -19,16 +17,10 @@ from ..cast import forget_secrets, make_operator, make_widget
 from ..simulators.faults import Status
 from .test_alerts import SECRET, MailServer, Receiver, mail, receiver  # noqa: F401 (fixtures)
 
+pytestmark = pytest.mark.usefixtures("undone")
+
 LIST = reverse_lazy("admin:feedback_alertsettings_changelist")
 OTHER = "whsec_" + base64.b64encode(b"another secret that is long enough").decode()
-
-
-@pytest.fixture(autouse=True)
-def _undone() -> Iterator[None]:
-    """Leave nothing behind: the database is shared with tests that run a real server."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
 
 
 @pytest.fixture

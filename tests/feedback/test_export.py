@@ -13,7 +13,6 @@ import httpx
 import pytest
 from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
-from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -41,12 +40,9 @@ MOST_GROWTH = 24 * 1024 * 1024
 
 
 @pytest.fixture
-def undone() -> Iterator[None]:
-    """Leave nothing behind: the database is shared with tests that run a real server."""
-    with transaction.atomic():
-        Feedback.objects.all().delete()
-        yield
-        transaction.set_rollback(True)
+def no_votes(undone: None) -> None:
+    """Begin without any, and leave none."""
+    Feedback.objects.all().delete()
 
 
 def signed_in(**fields: Any) -> Client:
@@ -81,7 +77,7 @@ def make_rated(answer: str = "Yes.", **fields: Any) -> Feedback:
     return make_feedback(said, **fields)
 
 
-def test_an_exported_object_holds_all_that_is_known_of_a_rated_answer(undone: None) -> None:
+def test_an_exported_object_holds_all_that_is_known_of_a_rated_answer(no_votes: None) -> None:
     vote = make_rated(comment="It is closed.", reasons=["wrong", "of-old"])
     Feedback.objects.update(review=Review.RESOLVED, note="Told them", owner=make_operator("ann"))
     client = signed_in()
@@ -120,7 +116,7 @@ def test_an_exported_object_holds_all_that_is_known_of_a_rated_answer(undone: No
 
 
 @pytest.mark.parametrize("sign", list("=+-@\t\r\n＝＋－＠"), ids=lambda sign: f"U+{ord(sign):04X}")
-def test_no_cell_is_taken_for_a_formula(undone: None, sign: str) -> None:
+def test_no_cell_is_taken_for_a_formula(no_votes: None, sign: str) -> None:
     formula = sign + "HYPERLINK(0)"
     vote = make_rated(formula, comment=formula, reasons=[formula])
     Message.objects.filter(answers=vote.message).update(text=formula, page={"url": formula})
@@ -132,7 +128,7 @@ def test_no_cell_is_taken_for_a_formula(undone: None, sign: str) -> None:
     assert json.loads(line)["comment"] == formula  # a program is given what was said
 
 
-def test_a_cell_may_hold_quotes_separators_and_line_breaks(undone: None) -> None:
+def test_a_cell_may_hold_quotes_separators_and_line_breaks(no_votes: None) -> None:
     words = 'He said "no", then;\r\nleft\u2028 — 再见'
     make_rated(words)
     client = signed_in()
@@ -142,7 +138,7 @@ def test_a_cell_may_hold_quotes_separators_and_line_breaks(undone: None) -> None
     assert json.loads(line)["answer"] == words
 
 
-def test_what_is_exported_is_what_the_list_shows(undone: None) -> None:
+def test_what_is_exported_is_what_the_list_shows(no_votes: None) -> None:
     up = make_rated("We are open.", vote="up", delivery=State.FAILED)
     down = make_rated("We are closed.", vote="down")
     none = make_rated("We shall see.", vote=None)
@@ -163,7 +159,7 @@ def test_what_is_exported_is_what_the_list_shows(undone: None) -> None:
     assert f'href="{link}?show=all&amp;vote=down"' in listed.content.decode()
 
 
-def test_exporting_needs_a_permission_of_its_own(undone: None) -> None:
+def test_exporting_needs_a_permission_of_its_own(no_votes: None) -> None:
     make_rated()
     user = make_operator("reader", is_superuser=False)
     client = Client()
@@ -181,7 +177,7 @@ def test_exporting_needs_a_permission_of_its_own(undone: None) -> None:
 
 
 def test_a_vote_that_comes_or_goes_meanwhile_doubles_and_loses_no_other(
-    undone: None, monkeypatch: pytest.MonkeyPatch
+    no_votes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "ROWS_AT_ONCE", 2)
     votes = [make_rated(f"Answer {number}") for number in range(6)]
@@ -194,7 +190,7 @@ def test_a_vote_that_comes_or_goes_meanwhile_doubles_and_loses_no_other(
     assert found == [str(one.message_id) for one in reversed(votes) if one != votes[1]]
 
 
-def test_the_command_writes_the_same(undone: None, tmp_path: Path) -> None:
+def test_the_command_writes_the_same(no_votes: None, tmp_path: Path) -> None:
     make_rated("We are open.", vote="up")
     down = make_rated("We are closed.", vote="down")
     out = io.StringIO()

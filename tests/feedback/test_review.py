@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Permission, User
-from django.db import connection, transaction
+from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -25,14 +25,6 @@ from ..server import Server
 from ..widget.conftest import browser  # noqa: F401  # a fixture
 
 LIST = "admin:feedback_feedback_changelist"
-
-
-@pytest.fixture
-def undone() -> Iterator[None]:
-    """Leave nothing behind: the database is shared with tests that run a real server."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """The dashboard's arithmetic, and that its tallies are what is stored, whatever happened since."""
 
 import random
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import transaction
 from django.utils import timezone
 
 from chatwidget.erasure import erase_visitor, retain
@@ -29,13 +27,10 @@ NOON = datetime(2024, 3, 15, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def undone() -> Iterator[None]:
-    """Leave nothing behind: the database is shared with tests that run a real server."""
-    with transaction.atomic():
-        Conversation.objects.all().delete()
-        Census.objects.all().delete()
-        yield
-        transaction.set_rollback(True)
+def nothing_yet(undone: None) -> None:
+    """Begin with nothing to count."""
+    Conversation.objects.all().delete()
+    Census.objects.all().delete()
 
 
 # --- arithmetic -----------------------------------------------------------------------------------
@@ -166,7 +161,7 @@ def answers_of(talk: Conversation) -> list[Message]:
     return list(talk.messages.filter(role=Role.AGENT).order_by("position"))
 
 
-def test_a_tally_is_what_is_stored_of_the_day(undone: None) -> None:
+def test_a_tally_is_what_is_stored_of_the_day(nothing_yet: None) -> None:
     widget = make_widget()
     failed = {"status": Status.FAILED}
     talk = make_day(NOON, widget, [2, 4, 300], answer_2=failed)
@@ -190,7 +185,7 @@ def test_a_tally_is_what_is_stored_of_the_day(undone: None) -> None:
     assert times.quantile(1.0) == pytest.approx(4, rel=0.1)
 
 
-def test_the_database_and_python_put_a_time_into_the_same_bucket(undone: None) -> None:
+def test_the_database_and_python_put_a_time_into_the_same_bucket(nothing_yet: None) -> None:
     chance = random.Random(3)
     seconds = [round(chance.uniform(0, 1) ** 4 * 400, 3) for _ in range(60)]
     make_day(NOON, make_widget(), seconds)
@@ -198,7 +193,7 @@ def test_the_database_and_python_put_a_time_into_the_same_bucket(undone: None) -
     assert {int(bucket): count for bucket, count in tally.times.items()} == Times.of(seconds).counts
 
 
-def test_a_late_vote_is_counted_on_the_day_of_its_answer(undone: None) -> None:
+def test_a_late_vote_is_counted_on_the_day_of_its_answer(nothing_yet: None) -> None:
     talk = make_day(NOON, make_widget(), [2])
     count_all()
     assert Tally.objects.get().down == 0
@@ -213,7 +208,7 @@ def test_a_late_vote_is_counted_on_the_day_of_its_answer(undone: None) -> None:
     assert (tally.up, tally.down) == (0, 0)
 
 
-def test_what_is_erased_leaves_the_tallies(undone: None) -> None:
+def test_what_is_erased_leaves_the_tallies(nothing_yet: None) -> None:
     widget = make_widget(retention_days=30)
     kept = make_day(NOON, widget, [2, 3])
     gone = make_day(NOON - timedelta(days=1), widget, [2])
@@ -228,7 +223,7 @@ def test_what_is_erased_leaves_the_tallies(undone: None) -> None:
     assert not Tally.objects.exists()
 
 
-def test_days_are_those_of_the_operators_time_zone(undone: None, settings: Any) -> None:
+def test_days_are_those_of_the_operators_time_zone(nothing_yet: None, settings: Any) -> None:
     settings.TIME_ZONE = "Pacific/Auckland"
     evening = datetime(2024, 3, 15, 22, tzinfo=ZoneInfo("UTC"))
     make_day(evening, make_widget(), [2])
@@ -239,7 +234,7 @@ def test_days_are_those_of_the_operators_time_zone(undone: None, settings: Any) 
     assert Tally.objects.get().day == date(2024, 3, 15)
 
 
-def test_of_two_that_count_at_once_one_is_heard(undone: None) -> None:
+def test_of_two_that_count_at_once_one_is_heard(nothing_yet: None) -> None:
     talk = make_day(NOON, make_widget(), [2])
     count_all()
     [answer] = answers_of(talk)
@@ -254,7 +249,7 @@ def test_of_two_that_count_at_once_one_is_heard(undone: None) -> None:
     assert (tally.up, tally.down) == (1, 0)
 
 
-def test_what_changes_while_it_is_counted_is_counted_again(undone: None) -> None:
+def test_what_changes_while_it_is_counted_is_counted_again(nothing_yet: None) -> None:
     talk = make_day(NOON, make_widget(), [2])
     count_all()
     [answer] = answers_of(talk)
@@ -270,7 +265,7 @@ def test_what_changes_while_it_is_counted_is_counted_again(undone: None) -> None
     assert (tally.up, tally.down) == (1, 0)
 
 
-def test_a_quiet_service_writes_nothing(undone: None) -> None:
+def test_a_quiet_service_writes_nothing(nothing_yet: None) -> None:
     make_day(timezone.now(), make_widget(make_agent()), [2])
     count_all()
     plan = tallies.plan_count()
