@@ -1,6 +1,7 @@
 """What the votes' tests share: agents at a simulated vendor, and an answer to vote on."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.db import transaction
@@ -12,6 +13,7 @@ from ..cast import make_agent, make_widget
 from ..server import Server
 from ..simulators.raia import RaiaSimulator
 from ..visitor import JSON, Visitor
+from .receivers import MailServer, Receiver
 
 FAST = {"poll_s": 0.02}
 
@@ -50,6 +52,20 @@ def undone() -> Iterator[None]:
     with transaction.atomic():
         yield
         transaction.set_rollback(True)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+        assert receiver.violations == []
+
+
+@pytest.fixture
+def mail(settings: Any) -> Iterator[MailServer]:
+    with MailServer() as mail:
+        settings.EMAIL_URL = mail.url
+        yield mail
 
 
 def delivery_of(message: JSON) -> Delivery:

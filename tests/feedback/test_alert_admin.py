@@ -15,7 +15,7 @@ from feedback.models import AlertSettings
 
 from ..cast import forget_secrets, make_operator, make_widget
 from ..simulators.faults import Status
-from .test_alerts import SECRET, MailServer, Receiver, mail, receiver  # noqa: F401 (fixtures)
+from .receivers import SECRET, MailServer, Receiver
 
 pytestmark = pytest.mark.usefixtures("undone")
 
@@ -116,10 +116,7 @@ def test_a_bad_setting_is_refused_in_plain_words(
 
 
 def test_a_test_alert_reaches_everybody_who_would_be_told(
-    operator: Client,
-    widget: Widget,
-    receiver: Receiver,  # noqa: F811
-    mail: MailServer,  # noqa: F811
+    operator: Client, widget: Widget, receiver: Receiver, mail: MailServer
 ) -> None:
     one = made(widget, emails=["ines@shop.example"], webhook_url=f"{receiver.url}/hook")
     test = reverse("admin:feedback_alertsettings_test", args=[one.pk])
@@ -131,10 +128,7 @@ def test_a_test_alert_reaches_everybody_who_would_be_told(
 
 
 def test_a_test_says_what_went_wrong(
-    operator: Client,
-    widget: Widget,
-    receiver: Receiver,  # noqa: F811
-    mail: MailServer,  # noqa: F811
+    operator: Client, widget: Widget, receiver: Receiver, mail: MailServer
 ) -> None:
     one = made(widget, emails=["ines@shop.example"], webhook_url=f"{receiver.url}/hook")
     mail.busy = 1
