@@ -45,7 +45,11 @@ def main() -> None:
     """Fill, ask, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database", choices=SIZES, default="sqlite")
-    parser.add_argument("--messages", type=int, help="100,000 on SQLite, 1,000,000 on PostgreSQL")
+    parser.add_argument(
+        "--messages",
+        type=int,
+        help="at least 50,000, for the hundredth page; 100,000 on SQLite, 1,000,000 on PostgreSQL",
+    )
     parser.add_argument("--repeats", type=int, default=7, help="of each page, after a first one")
     parser.add_argument(
         "--folder", type=Path, help="where to keep the database; else it is removed"
