@@ -49,15 +49,20 @@ def agent_of(case: Case) -> Agent:
     return make_agent(f"At {case.provider}", **case.agent())
 
 
-def reconcile(agent: Agent, *arguments: str, fails: bool = False) -> tuple[list[JSON], str]:
-    """Run the command as an operator does. Returns its lines and what it says at the end."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", "reconcile_feedback", "--agent", str(agent.pk), *arguments],
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command as an operator does."""
+    return subprocess.run(
+        [sys.executable, "manage.py", "reconcile_feedback", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def reconcile(agent: Agent, *arguments: str, fails: bool = False) -> tuple[list[JSON], str]:
+    """Compare an agent's votes. Returns the command's lines and what it says at the end."""
+    done = run("--agent", str(agent.pk), *arguments)
     assert done.returncode == fails, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
@@ -284,13 +289,7 @@ async def held_at(agent: Agent, answer: JSON) -> Any:
     ("arguments", "told"), [(["--agent", "x"], "no agent x"), (["--since", "soon"], "--since")]
 )
 def test_a_wrong_argument_is_refused_in_plain_words(arguments: list[str], told: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "manage.py", "reconcile_feedback", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run(*arguments)
     assert done.returncode == 1
     assert told in done.stderr
     assert "Traceback" not in done.stderr
