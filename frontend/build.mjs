@@ -1,6 +1,7 @@
-// Builds the launcher and the panel into ../static/chatwidget/, compresses them for the server to send as they are, and
-// holds them to the size that the project promises: what a page loads before the visitor's first interest, and all
-// that is loaded until the visitor can type. What comes after that (src/later.ts) is a file of its own.
+// Builds the launcher, the panel and the admin's preview of it into ../static/chatwidget/, compresses them for the
+// server to send as they are, and holds the first two to the size that the project promises: what a page loads before the
+// visitor's first interest, and all that is loaded until the visitor can type. What comes after that (src/later.ts) is a
+// file of its own.
 import { createHash } from "node:crypto";
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -53,7 +54,13 @@ const later = await build({
 // Its name carries its hash, as collected files do: a panel gets the one it was built with, and may keep it for good.
 const LATER = `later.${createHash("sha256").update(later).digest("hex").slice(0, 12)}.js`;
 
-const [loader, panel, doctor, style] = await Promise.all([
+const views = {
+  jsx: "transform",
+  jsxFactory: "h",
+  jsxFragment: "Fragment",
+  inject: [at("src/jsx.ts")],
+};
+const [loader, panel, doctor, preview, previewPanel, style] = await Promise.all([
   build({
     ...common,
     entryPoints: [at("src/loader.ts")],
@@ -67,13 +74,26 @@ const [loader, panel, doctor, style] = await Promise.all([
     format: "iife",
     external: ["./later.*"],
     define: { LATER: JSON.stringify(`./${LATER}`) },
-    jsx: "transform",
-    jsxFactory: "h",
-    jsxFragment: "Fragment",
-    inject: [at("src/jsx.ts")],
+    ...views,
     target: "es2022",
   }).then(squeeze),
   build({ ...common, entryPoints: [at("src/doctor.ts")], format: "iife", target: "es2022" }).then(squeeze),
+  // For operators only, so these two have no limit: the page in the admin, and the panel in it.
+  build({
+    ...common,
+    entryPoints: [at("src/preview/page.ts")],
+    format: "iife",
+    target: "es2022",
+    plugins: [styleAsText],
+  }).then(squeeze),
+  build({
+    ...common,
+    entryPoints: [at("src/preview/panel.tsx")],
+    format: "iife",
+    ...views,
+    target: "es2022",
+    plugins: [lexerOnly, styleAsText],
+  }).then(squeeze),
   build({
     ...common,
     entryPoints: [at("src/panel.css")],
@@ -88,6 +108,8 @@ const built = {
   "panel.js": panel,
   "panel.css": style,
   "doctor.js": doctor,
+  "preview.js": preview,
+  "preview-panel.js": previewPanel,
   [LATER]: later,
 };
 for (const [name, text] of Object.entries(built)) {

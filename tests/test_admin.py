@@ -202,6 +202,21 @@ def test_an_operator_without_permissions_sees_nothing() -> None:
         page(client, url, status=403)
 
 
+def test_the_live_preview_is_for_operators_and_framed_by_their_page_only(operator: Client) -> None:
+    url = reverse("admin:chatwidget_widget_preview")
+    staffless = sign_in(make_operator("visitor", is_staff=False, is_superuser=False))
+    for client in (Client(), staffless):
+        assert client.get(url)["Location"].startswith(reverse("admin:login"))
+    reader = make_operator("reader", is_superuser=False)
+    reader.user_permissions.set(Permission.objects.filter(codename="view_widget"))
+    page(sign_in(reader), url, status=403)
+    page(operator, url, query=f"?locale={HOSTILE}")
+    policy = operator.get(url)["Content-Security-Policy"].split("; ")
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'self'" in policy
+    assert "connect-src" not in " ".join(policy), "so that it can speak to nobody"
+
+
 def test_who_may_only_look_is_offered_nothing_else() -> None:
     user = make_operator("reader", is_superuser=False)
     user.user_permissions.set(
@@ -212,9 +227,11 @@ def test_who_may_only_look_is_offered_nothing_else() -> None:
     client = sign_in(user)
     every_page()
     talk, vote = Conversation.objects.latest("created_at"), Feedback.objects.latest("created_at")
+    widget = Widget.objects.latest("created_at")
     assert "Erase" not in page(client, "admin:chatwidget_conversation_change", talk.pk)
     assert "Send again" not in page(client, "admin:feedback_feedback_change", vote.pk)
     assert SECRET not in page(client, "admin:chatwidget_agent_change", talk.agent_id)
+    assert "Live preview" not in page(client, "admin:chatwidget_widget_change", widget.pk)
     client.post(
         reverse("admin:chatwidget_conversation_changelist"),
         {"action": "erase_visitors", "_selected_action": talk.pk, "confirmed": "1", "index": 0},

@@ -1,22 +1,26 @@
 """Widgets: where one may be shown, how it looks and speaks, and the line of HTML to copy."""
 
+import json
 from typing import Any
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.shortcuts import render
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from .. import embed
+from .. import embed, languages
 from ..erasure import erase_visitor
 from ..errors import VaultError
 from ..identity import algorithm_of
 from ..models import Agent, Conversation, Widget
+from ..serializers import WidgetOut
 from ..site import Card, CardLine, Menu
 from .base import ModelAdmin, ModelForm
 from .doctor import examine
@@ -26,6 +30,11 @@ from .text import visible
 DELETABLE_VISITORS = 200
 """A widget that more visitors have used is paused instead of deleted."""
 
+# The panel's, but for these: only our own page may frame it, and it may speak to nobody.
+PREVIEW_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; "
+    "form-action 'none'; require-trusted-types-for 'script'; frame-ancestors 'self'"
+)
 
 SLOTS = ("1", "2")
 """A widget's keys: one in use, and one for the time of replacing it."""
@@ -183,6 +192,11 @@ class WidgetForm(ModelForm[Widget]):
         }
 
 
+def panel_settings(widget: Widget) -> str:
+    """Return what the panel is told of a widget, as JSON in ASCII: nothing in it can be unseen."""
+    return json.dumps(WidgetOut(widget).data)
+
+
 @admin.register(Widget)
 class WidgetAdmin(ModelAdmin[Widget]):
     """The embeds. Each page shows the snippet."""
@@ -289,7 +303,10 @@ class WidgetAdmin(ModelAdmin[Widget]):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        context = {"agent_first": not Agent.objects.exists()} | (extra_context or {})
+        context = {
+            "agent_first": not Agent.objects.exists(),
+            "panel_settings": panel_settings(Widget(agent=Agent())),
+        } | (extra_context or {})
         return super().add_view(request, form_url, context)
 
     def change_view(
@@ -305,7 +322,8 @@ class WidgetAdmin(ModelAdmin[Widget]):
             context |= {
                 "snippet": embed.snippet(widget, base_url),
                 "findings": examine(widget, base_url),
-                "preview_url": f"/w/{widget.key}/",
+                "panel_settings": panel_settings(widget),
+                "panel_url": f"/w/{widget.key}/",
                 "demo_url": f"/?widget={widget.key}" if settings.DEMO_SITE else "",
                 "conversations_url": reverse("admin:chatwidget_conversation_changelist")
                 + f"?visitor__widget__key__exact={widget.key}",
@@ -320,6 +338,26 @@ class WidgetAdmin(ModelAdmin[Widget]):
             return super().response_add(request, obj, post_url_continue)
         messages.success(request, f"{obj.name} is ready. Copy its snippet into your site.")
         return HttpResponseRedirect(reverse("admin:chatwidget_widget_change", args=[obj.pk]))
+
+    # --- the live preview ---
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.preview)
+        return [path("preview/", view, name="chatwidget_widget_preview"), *super().get_urls()]
+
+    def preview(self, request: HttpRequest) -> HttpResponse:
+        """The iframe of the preview: a panel of no widget, in the language that is asked for.
+
+        It draws what the page around it says (frontend/src/preview). Raises PermissionDenied.
+        """
+        if not (self.has_change_permission(request) or self.has_add_permission(request)):
+            raise PermissionDenied
+        liked = languages.accepted(request.headers.get("Accept-Language", ""))
+        language = languages.choose(request.GET.get("locale", ""), *liked)
+        context = {"language": language, "words": embed.as_json(language.words)}
+        response = render(request, "admin/chatwidget/widget/preview.html", context)
+        response["Content-Security-Policy"] = PREVIEW_POLICY
+        return response
 
     # --- removal ---
 

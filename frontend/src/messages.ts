@@ -2,6 +2,7 @@
 // decides whether to believe a message: it must come from the right window AND the right origin. Messages are posted to
 // a named origin only.
 import type { ChatWidgetEvents } from "./chatwidget";
+import type { ToPreview } from "./preview/draft";
 
 /** Where the visitor is on the host's site. */
 export interface Page {
@@ -64,9 +65,12 @@ export type Report = {
   };
 }[Exclude<keyof ChatWidgetEvents, "ready" | "open" | "close">];
 
+/** `ToPreview` is said by a widget's page in the admin, in the same discipline. */
+type Anything = ToPanel | ToPage | ToPreview;
+
 const VERSION = 1;
 
-export function post(to: Window, origin: string, message: ToPanel | ToPage): void {
+export function post(to: Window, origin: string, message: Anything): void {
   to.postMessage({ chatwidget: VERSION, ...message }, origin);
 }
 
@@ -74,7 +78,7 @@ export function post(to: Window, origin: string, message: ToPanel | ToPage): voi
  * The message in `event`, or null when it is not ours. `origin` null accepts any: only for the panel's first `hello`,
  * whose sender the browser has already held to the widget's allowed origins (`frame-ancestors`).
  */
-export function receive<T extends ToPanel | ToPage>(
+export function receive<T extends Anything>(
   event: MessageEvent,
   source: unknown,
   origin: string | null,

@@ -1,0 +1,101 @@
+// A chat without a service: what is asked gets a word of its own, votes count at once, and all of it is forgotten with
+// the page.
+import { Chat } from "../chat";
+import type { Message, Role, Settings } from "../protocol";
+import type { Kept } from "../storage";
+import type { Word } from "../votes";
+
+const CONVERSATION = "sample";
+const QUESTION = "When are you open?";
+const ANSWER = `We are here **Tuesday to Saturday**:
+
+- Tuesday to Friday, 9 to 18
+- Saturday, 9 to 14
+
+On a Monday, [write to us](https://example.com/contact).`;
+const SOURCES = [{ title: "Opening hours", url: "https://example.com/hours" }];
+const NO_AGENT = "This is a preview: nothing was sent. On your site, your **agent** answers here.";
+
+/** Keeps things for as long as the page is there. */
+function inMemory(): Kept {
+  const entries = new Map<string, unknown>();
+  return {
+    get: <T>(name: string) => (entries.get(name) ?? null) as T | null,
+    set: (name, value) => void entries.set(name, value),
+    all: () => ({}),
+    clear: () => entries.clear(),
+    lasting: true,
+    onChange() {},
+    alone: (_name, work) => work(),
+  };
+}
+
+export class SampleChat extends Chat {
+  #said = 0;
+
+  constructor(settings: Settings, locale: string) {
+    const page = () => ({ url: "", title: "", referrer: "" });
+    super({ base: "", settings, locale, kept: inMemory(), page });
+    this.talk();
+  }
+
+  /** Shows the sample, unless there is a conversation already. */
+  talk(): void {
+    if (this.state.conversation) return;
+    this.#open();
+    this.#say("visitor", QUESTION);
+    this.#say("agent", ANSWER, { citations: SOURCES });
+  }
+
+  /** None can be given: there is nowhere for them to go. */
+  get files(): null {
+    return null;
+  }
+
+  override async connect(): Promise<void> {}
+
+  override send(text: string): void {
+    if (!this.state.conversation) this.#open();
+    this.#say("visitor", text);
+    this.#say("agent", NO_AGENT);
+  }
+
+  override vote(id: string, { vote, comment, reasons }: Word): void {
+    this.dispatch({ type: "voted", id, feedback: { vote, comment, reasons } });
+  }
+
+  override async everything(): Promise<Message[]> {
+    return [...this.state.messages];
+  }
+
+  override async erase(): Promise<boolean> {
+    this.reset();
+    return true;
+  }
+
+  #open(): void {
+    this.dispatch({ type: "opened", conversation: CONVERSATION });
+    this.dispatch({ type: "set", change: { loading: false } });
+  }
+
+  #say(role: Role, text: string, more: Partial<Message> = {}): void {
+    this.#said += 1;
+    const now = new Date(this.#said).toISOString();
+    const message: Message = {
+      id: `sample-${this.#said}`,
+      conversation: CONVERSATION,
+      role,
+      text,
+      status: "completed",
+      seq: 0,
+      created_at: now,
+      completed_at: now,
+      citations: [],
+      feedback: null,
+      error: null,
+      rateable: role === "agent",
+      ...more,
+    };
+    this.dispatch({ type: "message", message });
+  }
+}
