@@ -156,6 +156,7 @@ def test_hostile_text_is_shown_as_text_on_every_page(operator: Client) -> None:
 
 
 def test_invisible_and_reordering_characters_are_made_visible(operator: Client) -> None:
+    make_agent("Another one, so that lists can be filtered by agent")
     for url in every_page():
         if url.endswith(("/history/", "/delete/")):
             continue  # Django's own pages, which show names that operators gave
