@@ -26,6 +26,8 @@ export class ApiError extends Error {
 
 /** How long a call may take. Sending a question only stores it, so nothing here waits for an agent. */
 const TIMEOUT_MS = 20_000;
+/** The same for a file, over a slow line. */
+const UPLOAD_MS = 180_000;
 
 /** Reads a problem+json answer. */
 export async function toError(response: Response): Promise<ApiError> {
@@ -42,15 +44,18 @@ export async function call<T>(
   method: string,
   path: string,
   token: string | null,
+  /** A Blob goes as it is, anything else as JSON. */
   body?: unknown,
 ): Promise<T> {
   const abort = new AbortController();
-  const timer = setTimeout(() => abort.abort(), TIMEOUT_MS);
+  const file = body instanceof Blob;
+  const timer = setTimeout(() => abort.abort(), file ? UPLOAD_MS : TIMEOUT_MS);
   const headers: Record<string, string> = { Accept: "application/json" };
   if (token) headers.Authorization = `Bearer ${token}`;
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (body !== undefined) headers["Content-Type"] = file ? "application/octet-stream" : "application/json";
   const init: RequestInit = { method, headers, credentials: "omit", signal: abort.signal };
-  if (body !== undefined) {
+  if (file) init.body = body;
+  else if (body !== undefined) {
     init.body = JSON.stringify(body);
     // What the visitor said goes out also if they leave at once.
     init.keepalive = true;

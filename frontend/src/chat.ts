@@ -1,8 +1,18 @@
 // The one place that joins state, session, socket and storage. Views call its methods and draw its state.
 import { ApiError } from "./api";
 import { backoff } from "./backoff";
+import { later } from "./fetched";
+import type { Files } from "./files";
 import type { Page } from "./messages";
-import type { Conversation, Message, Results, ServerFrame, SessionAnswer, Settings } from "./protocol";
+import type {
+  Attachment,
+  Conversation,
+  Message,
+  Results,
+  ServerFrame,
+  SessionAnswer,
+  Settings,
+} from "./protocol";
 import { Session } from "./session";
 import { Socket } from "./socket";
 import { type Action, coming, initial, type Outgoing, type PendingVote, reduce, type State } from "./state";
@@ -39,6 +49,8 @@ export class Chat {
   #polling: ReturnType<typeof setTimeout> | undefined;
   #polls = 0;
   #reconnect: ReturnType<typeof setTimeout> | undefined;
+  readonly #limits: Settings["attachments"];
+  #files: Files | null = null;
   #sending = false;
   #sendFailures = 0;
   #resend: ReturnType<typeof setTimeout> | undefined;
@@ -74,6 +86,7 @@ export class Chat {
       dispatch: (action) => this.dispatch(action),
       put: (id, word) => this.#session.call("PUT", `messages/${id}/feedback`, word),
     });
+    this.#limits = settings.attachments;
     kept.onChange((name) => {
       // Erased in another tab.
       if (name === "token" && !this.#session.known) this.#forget();
@@ -161,16 +174,31 @@ export class Chat {
 
   // ---- what the visitor does
 
-  send(text: string): void {
+  send(text: string, files: readonly Attachment[] = []): void {
     const outgoing: Outgoing = {
       id: uuid(),
       conversation: this.state.conversation,
       text,
+      ...(files.length ? { files } : {}),
       createdAt: Date.now(),
       state: "sending",
     };
     this.dispatch({ type: "queued", outgoing });
     void this.#flush();
+  }
+
+  /** What becomes of files that the visitor gives; null where none can be given, or not yet. */
+  get files(): Files | null {
+    const loaded = this.#limits && later();
+    if (loaded) {
+      this.#files ??= new loaded.Files({
+        limits: this.#limits!,
+        picked: () => this.state.picked,
+        show: (picked) => this.dispatch({ type: "set", change: { picked } }),
+        call: (method, path, body) => this.#session.call(method, path, body),
+      });
+    }
+    return this.#files;
   }
 
   /** Sends a refused or waiting question again, as the same one. */
@@ -358,7 +386,8 @@ export class Chat {
     this.dispatch({ type: "outgoing", id: item.id, change: { state: "sending" } });
     await this.#session.ensure();
     const conversation = item.conversation ?? (await this.#begin(item));
-    const body = { id: item.id, text: item.text, page: this.#page() };
+    const attachments = item.files?.map(({ id }) => id);
+    const body = { id: item.id, text: item.text, page: this.#page(), attachments };
     const path = `conversations/${conversation}/messages`;
     const pair = await this.#session.call<{ question: Message; answer: Message }>("POST", path, body);
     this.dispatch({ type: "unqueued", id: item.id });
@@ -403,7 +432,8 @@ export class Chat {
       change = { ...waits(0), conversation: null };
     } else {
       if (refusal.code === "widget_paused") this.dispatch({ type: "set", change: { paused: true } });
-      change = { state: "refused", reason: refusal.code };
+      const gone = refusal.code === "invalid" && item.files;
+      change = { state: "refused", reason: gone ? "files_gone" : refusal.code };
     }
     this.dispatch({ type: "outgoing", id: item.id, change });
   }

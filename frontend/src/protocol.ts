@@ -26,6 +26,14 @@ export interface Citation {
   url: string;
 }
 
+/** A file of a question; its size is in bytes. */
+export interface Attachment {
+  id: string;
+  name: string;
+  content_type: string;
+  size: number;
+}
+
 export interface Message {
   id: string;
   conversation: string;
@@ -40,6 +48,7 @@ export interface Message {
   citations: Citation[];
   /** Pages that the agent offers to open, as buttons. */
   links?: Citation[];
+  attachments?: Attachment[];
   feedback: Feedback | null;
   error: { code: string; message: string } | null;
   rateable: boolean;
@@ -69,6 +78,8 @@ export interface Settings {
     reasons: { up: Reason[]; down: Reason[] };
   };
   agent: { streams: boolean; stops: boolean };
+  /** What files may be given; null: none. */
+  attachments: { max_bytes: number; max_count: number; types: string[] } | null;
   max_length: number;
 }
 

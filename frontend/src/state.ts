@@ -6,13 +6,15 @@
 //     the socket then asks for a new `ready`;
 //   - answers to REST calls, which may have been overtaken by frames, so that they only ever move a message forward.
 // What the visitor did and the server has not confirmed is kept beside the copy (`outbox`, `votes`), not in it.
-import type { Conversation, Feedback, Message, ServerFrame, Vote } from "./protocol";
+import type { Picked } from "./files";
+import type { Attachment, Conversation, Feedback, Message, ServerFrame, Vote } from "./protocol";
 
 /** A question that the server has not confirmed. */
 export interface Outgoing {
   id: string;
   conversation: string | null;
   text: string;
+  files?: readonly Attachment[];
   createdAt: number;
   /** Why it is still here: on its way, waiting for the network or a limit, or refused. */
   state: "sending" | "waiting" | "refused";
@@ -45,6 +47,8 @@ export interface State {
   earlier: string | null | undefined;
   loading: boolean;
   outbox: readonly Outgoing[];
+  /** Files that wait beside the composer. */
+  picked: readonly Picked[];
   votes: Readonly<Record<string, PendingVote>>;
   /** Answers that this visitor asked to stop; an empty one of these is still worth a word. */
   stopped: readonly string[];
@@ -64,6 +68,7 @@ export const initial: State = {
   earlier: null,
   loading: false,
   outbox: [],
+  picked: [],
   votes: {},
   stopped: [],
   gap: false,
@@ -90,7 +95,7 @@ export type Action =
   | { type: "read"; conversation: string }
   | {
       type: "set";
-      change: Partial<Pick<State, "link" | "online" | "paused" | "notice" | "loading" | "votes">>;
+      change: Partial<Pick<State, "link" | "online" | "paused" | "notice" | "loading" | "picked" | "votes">>;
     };
 
 export const isFinal = (message: Message) => message.status !== "pending" && message.status !== "streaming";

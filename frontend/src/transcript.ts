@@ -9,8 +9,9 @@ export function transcript(messages: readonly Message[], text: Text, name: strin
   const parts = messages.flatMap((message) => {
     if (!message.text) return [];
     const head = [who[message.role], time.format(new Date(message.created_at))].filter(Boolean).join(", ");
+    const files = (message.attachments ?? []).map(({ name }) => `[${name}]`);
     const sources = message.citations.map(({ title, url }, i) => `[${i + 1}] ${title} ${url}`);
-    return [[head, message.text, ...sources].join("\n")];
+    return [[head, message.text, ...files, ...sources].join("\n")];
   });
   return `${[name, ...parts].join("\n\n")}\n`;
 }

@@ -54,6 +54,7 @@ export function settings(change: Partial<Settings> = {}): Settings {
       reasons: { up: [], down: [{ key: "wrong", label: "Wrong" }] },
     },
     agent: { streams: true, stops: true },
+    attachments: null,
     max_length: 4000,
     ...change,
   };

@@ -115,7 +115,7 @@ describe("the composer", () => {
     await press(area, "Enter", { keyCode: 229 });
     expect(send).not.toHaveBeenCalled();
     await press(area, "Enter");
-    expect(send).toHaveBeenCalledWith("Hi");
+    expect(send).toHaveBeenCalledWith("Hi", []);
     expect(area.value).toBe("");
   });
 

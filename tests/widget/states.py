@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from playwright.sync_api import Page, Route, expect
 
 from chatwidget.models import Conversation, Message, Mode, Role, Widget
-from tests.cast import add_message
+from tests.cast import add_message, make_agent
 from tests.server import Server
 from tests.simulators.faults import Status
 from tests.simulators.openai import OpenAISimulator
@@ -209,6 +209,24 @@ def comment(scene: Scene) -> None:
     expect(bubble.button("Incomplete")).to_have_attribute("aria-pressed", "true")
 
 
+def files(scene: Scene) -> None:
+    agent = make_agent(options={"think_s": 0, "words_per_s": 10_000})
+    bubble = scene.enter(agent=agent, attachments_enabled=True)
+
+    def pick(name: str, size: int) -> None:
+        file = bubble.panel.locator("input[type=file]")
+        file.set_input_files({"name": name, "mimeType": "", "buffer": b"x" * size})
+        expect(bubble.panel.locator("form").get_by_text(name)).to_be_visible()
+
+    expect(bubble.button("Attach files")).to_be_visible()
+    pick("The sound it makes, described as well as I can.txt", 2_000)
+    bubble.ask("What is this noise?")
+    bubble.finished()
+    pick("photo.jpg", 1_800_000)
+    pick("noise.wav", 9)
+    expect(bubble.button("Send message")).to_be_enabled()
+
+
 def menu(scene: Scene) -> None:
     bubble = scene.answered("Yes, from ten to two.")
     bubble.button("More").click()
@@ -252,6 +270,6 @@ STATES: dict[str, Callable[[Scene], None]] = {
     one.__name__: one
     for one in (
         empty, waiting, streaming, answered, failed, offline, paused, human, limited, long, code,
-        comment, menu, erasing, history, arabic,
+        comment, files, menu, erasing, history, arabic,
     )
 }  # fmt: skip

@@ -16,7 +16,7 @@ from .bubble import Bubble
 from .conftest import Site, embed
 
 LATER = re.compile(r"/later\.[0-9a-f]{12}\.js")
-UNTIL_USABLE = {"en": 26_500, "uk": 29_000}
+UNTIL_USABLE = {"en": 27_500, "uk": 30_000}
 """Bytes, gzipped: page, style and script. Ukrainian has the heaviest words."""
 
 

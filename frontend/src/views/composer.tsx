@@ -1,5 +1,6 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { coming } from "../state";
+import { AttachButton, PickedFiles } from "./attachments";
 import { useSurroundings } from "./context";
 import { Icon } from "./icons";
 
@@ -32,10 +33,15 @@ export function Composer({ focus }: { focus: number }) {
     chat.draft = written;
     if (written) void chat.connect();
   };
-  const ready = value.trim() !== "" && tooMany <= 0 && !busy;
+  const { picked } = chat.state;
+  const files = picked.flatMap(({ attachment }) => attachment ?? []);
+  const uploading = picked.some(({ attachment, reason }) => !attachment && !reason);
+  const ready = (value.trim() !== "" || files.length > 0) && tooMany <= 0 && !busy && !uploading;
   const send = () => {
     if (!ready) return;
-    chat.send(value.trim());
+    // A question has words, be it the names of its files.
+    chat.send(value.trim() || files.map(({ name }) => name).join(", "), files);
+    chat.dispatch({ type: "set", change: { picked: [] } });
     write("");
     box.current?.focus();
   };
@@ -45,11 +51,18 @@ export function Composer({ focus }: { focus: number }) {
   return (
     <form
       class="composer"
+      onDragOver={(event) => event.preventDefault()}
+      onDrop={(event) => {
+        event.preventDefault();
+        chat.files?.add(event.dataTransfer?.files ?? []);
+      }}
       onSubmit={(event) => {
         event.preventDefault();
         send();
       }}
     >
+      <PickedFiles onRemoved={() => box.current?.focus()} />
+      <AttachButton />
       <textarea
         ref={box}
         rows={1}
@@ -59,6 +72,9 @@ export function Composer({ focus }: { focus: number }) {
         enterkeyhint="send"
         aria-invalid={tooMany > 0}
         aria-describedby={tooMany > 0 ? "too-long" : undefined}
+        onPaste={(event) => {
+          chat.files?.add(event.clipboardData?.files ?? []);
+        }}
         onInput={(event) => write(event.currentTarget.value)}
         onKeyDown={(event) => {
           if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === COMPOSING)

@@ -150,7 +150,7 @@ export function Log() {
           {state.loading && !list.length && <p class="system">{text("loading")}</p>}
           {list.map((turn) => (
             <div key={turn.id} class={turn.id === pinned && turn === list.at(-1) ? "turn pinned" : "turn"}>
-              {turn.question && <Question text={turn.question.text} />}
+              {turn.question && <Question text={turn.question.text} files={turn.question.attachments} />}
               {turn.unsent && <Unsent item={turn.unsent} />}
               {turn.answers.map((message) => (
                 <Answer key={message.id} message={message} human={human} last={message.id === lastAnswer} />

@@ -1,9 +1,10 @@
 import { useEffect, useState } from "preact/hooks";
 import { safeUrl } from "../links";
 import { Markdown } from "../markdown";
-import type { Citation, Message } from "../protocol";
+import type { Attachment, Citation, Message } from "../protocol";
 import { isFinal, type Outgoing } from "../state";
 import { wordsFor } from "../text";
+import { Attachments } from "./attachments";
 import { useSurroundings } from "./context";
 import { AnswerActions } from "./feedback";
 import { Icon } from "./icons";
@@ -13,12 +14,13 @@ import { focusLog } from "./scroll";
 /** Words come after the first of these, others after the second one more. */
 const STILL_WORKING_MS = [8_000, 22_000];
 
-export function Question({ text }: { text: string }) {
+export function Question({ text, files }: { text: string; files: readonly Attachment[] | undefined }) {
   const { text: say } = useSurroundings();
   return (
     <div class="question">
       <span class="hidden">{say("you")}: </span>
       <div dir="auto">{text}</div>
+      <Attachments files={files} />
     </div>
   );
 }
@@ -31,7 +33,7 @@ export function Unsent({ item }: { item: Outgoing }) {
   const words = refused || item.reason ? text(wordsFor(item.reason, "refused")) : text("waiting");
   return (
     <>
-      <Question text={item.text} />
+      <Question text={item.text} files={item.files} />
       {item.state === "sending" ? (
         <Typing />
       ) : (
