@@ -51,6 +51,13 @@ def _undone() -> Iterator[None]:
 
 
 @pytest.fixture
+def nothing_yet(_undone: None) -> None:
+    """Begin without any agent, whatever other tests have left."""
+    Widget.objects.all().delete()
+    Agent.objects.all().delete()
+
+
+@pytest.fixture
 def operator() -> Client:
     return sign_in(make_operator("operator-of-these-tests"))
 
@@ -247,7 +254,7 @@ def test_only_what_an_operator_needs_is_in_the_menu(operator: Client) -> None:
     )
 
 
-def test_the_first_steps_are_named_until_they_are_done(operator: Client) -> None:
+def test_the_first_steps_are_named_until_they_are_done(nothing_yet: None, operator: Client) -> None:
     assert "First steps" in page(operator, "admin:index")
     make_conversation([("visitor", "Hello")])
     assert "First steps" not in page(operator, "admin:index")
@@ -256,7 +263,7 @@ def test_the_first_steps_are_named_until_they_are_done(operator: Client) -> None
 # --- agents ---------------------------------------------------------------------------------------
 
 
-def test_an_agent_is_made_with_its_vendors_own_fields(operator: Client) -> None:
+def test_an_agent_is_made_with_its_vendors_own_fields(nothing_yet: None, operator: Client) -> None:
     add = reverse("admin:chatwidget_agent_add")
     assert "Which vendor" in page(operator, add)
     assert 'name="credential_secret_key"' in page(operator, add, query="?provider=raia")
@@ -399,14 +406,15 @@ def test_an_agent_in_use_is_not_deleted(operator: Client) -> None:
 # --- widgets --------------------------------------------------------------------------------------
 
 
-def test_a_widget_without_any_agent_leads_to_the_agents(operator: Client) -> None:
-    Agent.objects.all().delete()
+def test_a_widget_without_any_agent_leads_to_the_agents(
+    nothing_yet: None, operator: Client
+) -> None:
     assert "needs an agent" in page(operator, "admin:chatwidget_widget_add")
     make_agent()
     assert "needs an agent" not in page(operator, "admin:chatwidget_widget_add")
 
 
-def test_a_new_widget_leads_to_its_snippet(operator: Client) -> None:
+def test_a_new_widget_leads_to_its_snippet(nothing_yet: None, operator: Client) -> None:
     other = make_widget(name="Model of a form")
     form = widget_form(operator, other, name="Shop")
     response = operator.post(reverse("admin:chatwidget_widget_add"), form)

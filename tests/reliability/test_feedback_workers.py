@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import OperationalError, connections, transaction
 from django.utils import timezone
 
 from chatwidget.lanes import WIDTH
@@ -144,6 +146,26 @@ async def test_a_vote_that_cannot_be_read_delays_no_other(
     assert "met a bug" in (tmp_path / "log").read_text()
 
 
+def freeze(process: subprocess.Popen[str]) -> None:
+    """Stop a process between two writes: nobody could go on while it had SQLite's only lock."""
+    own = connections[OWN]
+    while True:
+        os.kill(process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        if own.vendor != "sqlite":
+            return
+        with own.cursor() as cursor:
+            cursor.execute("PRAGMA busy_timeout=0")
+        try:
+            with transaction.atomic(using=OWN):
+                return
+        except OperationalError:
+            os.kill(process.pid, signal.SIGCONT)
+        finally:
+            with own.cursor() as cursor:
+                cursor.execute("PRAGMA busy_timeout=20000")
+
+
 async def test_a_worker_that_was_frozen_changes_nothing_any_more(
     own: dict[str, str], raia: RaiaSimulator
 ) -> None:
@@ -155,7 +177,7 @@ async def test_a_worker_that_was_frozen_changes_nothing_any_more(
     with ExitStack() as stack:
         frozen = stack.enter_context(worker(None, **env))
         await raia.eventually(lambda: raia.stalled == 1, timeout=60)
-        os.kill(frozen.pid, signal.SIGSTOP)
+        freeze(frozen)
         stack.callback(os.kill, frozen.pid, signal.SIGCONT)
         stack.enter_context(worker(None, **env))
         await eventually(lambda: row.get().state == State.DELIVERED, timeout_s=60)
