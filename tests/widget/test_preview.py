@@ -21,7 +21,7 @@ KEPT = "JSON.stringify([localStorage, sessionStorage, document.cookie])"
 
 @pytest.fixture
 def shop() -> Iterator[Widget]:
-    widget = make_widget(name="Shop", locale="en", title="Shop", starters=["What can you do?"])
+    widget = make_widget(name="Website", locale="en", title="Shop", starters=["What can you do?"])
     yield widget
     widget.delete()
     widget.agent.delete()
