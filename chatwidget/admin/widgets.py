@@ -1,6 +1,7 @@
 """Widgets: where one may be shown, how it looks and speaks, and the line of HTML to copy."""
 
 import json
+from copy import copy
 from typing import Any
 
 from django import forms
@@ -193,8 +194,13 @@ class WidgetForm(ModelForm[Widget]):
 
 
 def panel_settings(widget: Widget) -> str:
-    """Return what the panel is told of a widget, as JSON in ASCII: nothing in it can be unseen."""
-    return json.dumps(WidgetOut(widget).data)
+    """Return what the panel is told of a widget, as JSON in ASCII: nothing in it can be unseen.
+
+    Whatever its agent can take is switched on: what the operator switches off, the form says.
+    """
+    everything = copy(widget)
+    everything.comments_enabled = everything.attachments_enabled = True
+    return json.dumps(WidgetOut(everything).data)
 
 
 @admin.register(Widget)

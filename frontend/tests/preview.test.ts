@@ -71,6 +71,17 @@ test("a title may not be empty, and a colour not half typed", () => {
   expect(color("#ffcc0").look.color).toBe("#ffcc00");
 });
 
+test("what the agent cannot take is not asked for, whatever is ticked", () => {
+  const form = document.createElement("form");
+  for (const name of ["comments_enabled", "attachments_enabled"]) {
+    form.append(Object.assign(document.createElement("input"), { name, type: "checkbox", checked: true }));
+  }
+  document.body.append(form);
+  const saved = settings({ attachments: null });
+  saved.feedback.comments = false;
+  expect(draftOf(form, saved)()).toMatchObject({ attachments: null, feedback: { comments: false } });
+});
+
 test("what the form does not have is as it was saved", () => {
   const saved = settings({ paused: true, starters: ["One?"] });
   expect(typing("name", saved)("Acme")).toMatchObject({ paused: true, starters: ["One?"] });

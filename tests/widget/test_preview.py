@@ -144,6 +144,28 @@ def test_starters_and_reasons_are_seen_where_visitors_meet_them(form: Form) -> N
     expect(form.field("feedback_enabled")).to_be_focused()
 
 
+def test_files_can_be_given_where_the_agent_takes_them(
+    form: Form, shop: Widget, complaints: list[str]
+) -> None:
+    attach = form.panel.get_by_role("button", name="Attach files")
+    expect(attach).to_have_count(0)
+    form.field("attachments_enabled").check()
+    picked = {"name": "bill.pdf", "mimeType": "application/pdf", "buffer": b"%PDF"}
+    form.panel.locator("[type=file]").set_input_files(picked)  # type: ignore[arg-type]
+    form.panel.get_by_role("button", name="Send message").click()
+    expect(form.log.get_by_role("list", name="Files").get_by_text("bill.pdf")).to_be_visible()
+    form.field("attachments_enabled").uncheck()
+    expect(attach).to_have_count(0)
+    shop.agent.provider = "openai"  # takes none
+    shop.agent.save()
+    form.page.reload()
+    form.field("attachments_enabled").check()
+    form.field("title").fill("Otterbridge")
+    expect(form.panel.get_by_role("heading", name="Otterbridge", exact=True)).to_be_visible()
+    expect(attach).to_have_count(0)
+    assert complaints == []
+
+
 def test_what_could_not_be_saved_leaves_the_last_good_look(form: Form) -> None:
     form.field("title").fill("")
     form.field("texts").fill("placeholder: Ask away\nsend")

@@ -64,7 +64,10 @@ function texts(text: string): Record<string, string> | null {
 
 const as = (text: string) => text;
 
-/** Returns what tells the settings by what `form` says; what it does not say is as in `saved`. */
+/**
+ * Returns what tells the settings by what `form` says; what it does not say is as in `saved`, which has everything
+ * switched on that the agent can take.
+ */
 export function draftOf(form: HTMLFormElement, saved: Settings): () => Settings {
   const good = new Map<string, unknown>();
   const field = (name: string) => form.elements.namedItem(name) as HTMLInputElement | null;
@@ -99,11 +102,12 @@ export function draftOf(form: HTMLFormElement, saved: Settings): () => Settings 
     feedback: {
       ...saved.feedback,
       enabled: ticked("feedback_enabled", saved.feedback.enabled),
-      comments: ticked("comments_enabled", saved.feedback.comments),
+      comments: ticked("comments_enabled", true) && saved.feedback.comments,
       reasons: {
         up: read("reasons_up", reasons, saved.feedback.reasons.up),
         down: read("reasons_down", reasons, saved.feedback.reasons.down),
       },
     },
+    attachments: ticked("attachments_enabled", true) ? saved.attachments : null,
   });
 }

@@ -49,6 +49,7 @@ addEventListener("message", (event) => {
   if (message?.type !== "draft") return;
   settings = message.settings;
   chat ??= begin();
+  chat.limits = settings.attachments;
   chat.dispatch({ type: "set", change: { paused: settings.paused } });
   applyLook(settings.look.theme, settings.look.color);
   draw();

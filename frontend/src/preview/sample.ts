@@ -1,8 +1,10 @@
 // A chat without a service: what is asked gets a word of its own, votes count at once, and all of it is forgotten with
 // the page.
 import { Chat } from "../chat";
-import type { Message, Role, Settings } from "../protocol";
+import { Files } from "../files";
+import type { Attachment, Message, Role, Settings } from "../protocol";
 import type { Kept } from "../storage";
+import { uuid } from "../uuid";
 import type { Word } from "../votes";
 
 const CONVERSATION = "sample";
@@ -30,7 +32,15 @@ function inMemory(): Kept {
   };
 }
 
+/** What the service would say of a file; nobody gets it. */
+async function uploaded<T>(_method: string, path: string, file?: Blob): Promise<T> {
+  const name = new URL(path, location.href).searchParams.get("name");
+  return { id: uuid(), name, content_type: file?.type, size: file?.size } as T;
+}
+
 export class SampleChat extends Chat {
+  /** Of the files that can be given; null: none can. */
+  limits: Settings["attachments"] = null;
   #said = 0;
 
   constructor(settings: Settings, locale: string) {
@@ -47,16 +57,21 @@ export class SampleChat extends Chat {
     this.#say("agent", ANSWER, { citations: SOURCES });
   }
 
-  /** None can be given: there is nowhere for them to go. */
-  get files(): null {
-    return null;
+  override get files(): Files | null {
+    if (!this.limits) return null;
+    return new Files({
+      limits: this.limits,
+      picked: () => this.state.picked,
+      show: (picked) => this.dispatch({ type: "set", change: { picked } }),
+      call: uploaded,
+    });
   }
 
   override async connect(): Promise<void> {}
 
-  override send(text: string): void {
+  override send(text: string, attachments: readonly Attachment[] = []): void {
     if (!this.state.conversation) this.#open();
-    this.#say("visitor", text);
+    this.#say("visitor", text, { attachments: [...attachments] });
     this.#say("agent", NO_AGENT);
   }
 
