@@ -17,7 +17,15 @@ from django.urls import reverse
 from django.utils import timezone
 
 from chatwidget import demo
-from chatwidget.models import Agent, Conversation, Erasure, Visitor, Widget
+from chatwidget.models import (
+    Agent,
+    Conversation,
+    Erasure,
+    Visitor,
+    Widget,
+    default_reasons_down,
+    default_reasons_up,
+)
 from feedback.models import Delivery, Feedback, State
 
 from .cast import (
@@ -430,6 +438,12 @@ def test_the_snippet_is_shown_and_not_run(operator: Client) -> None:
     shown = page(operator, "admin:chatwidget_widget_change", make_widget().pk)
     assert "/widget.js" in shown
     assert not re.search(r"<script[^>]*widget\.js", shown)
+
+
+def test_a_new_widget_offers_the_usual_reasons_for_a_vote(operator: Client) -> None:
+    shown = page(operator, "admin:chatwidget_widget_add")
+    for reason in [*default_reasons_up(), *default_reasons_down()]:
+        assert f"\n{reason['key']}: {reason['label']}" in shown
 
 
 def test_saving_a_widget_unchanged_changes_nothing(operator: Client) -> None:

@@ -20,7 +20,7 @@ from .. import embed, languages
 from ..erasure import erase_visitor
 from ..errors import VaultError
 from ..identity import algorithm_of
-from ..models import Agent, Conversation, Widget
+from ..models import Agent, Conversation, Widget, default_reasons_down, default_reasons_up
 from ..serializers import WidgetOut
 from ..site import Card, CardLine, Menu
 from .base import ModelAdmin, ModelForm
@@ -88,11 +88,15 @@ class WidgetForm(ModelForm[Widget]):
     )
     reasons_up = ReasonsField(
         label="Reasons for thumbs up",
+        initial=default_reasons_up,
         rows=4,
         help_text="One per line, as key: label. The key is what reports and the vendor see.",
     )
     reasons_down = ReasonsField(
-        label="Reasons for thumbs down", rows=5, help_text="The same for a thumbs down."
+        label="Reasons for thumbs down",
+        initial=default_reasons_down,
+        rows=5,
+        help_text="The same for a thumbs down.",
     )
     texts = TextsField(
         label="Other texts",
