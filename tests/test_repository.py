@@ -79,7 +79,7 @@ def test_the_wheel_carries_the_built_widget_and_serves_it(tmp_path: Path) -> Non
 
 
 def test_the_widgets_weight_is_within_its_budget() -> None:
-    """`widget.js` up to 3 kB, all until usable up to 26, what comes later 15, gzipped.
+    """`widget.js` up to 3 kB, all until usable up to 27.5, what comes later 15, gzipped.
 
     As built; tests/widget/test_weight.py asks a browser what it loads until then.
     """
@@ -88,5 +88,5 @@ def test_the_widgets_weight_is_within_its_budget() -> None:
     page = len((ROOT / "templates/chatwidget/panel.html").read_bytes())
     style = (built / "panel.css.gz").stat().st_size
     assert weights["widget"] <= 3_000
-    assert page + style + weights["panel"] <= 26_000, weights
+    assert page + style + weights["panel"] <= 27_500, weights
     assert weights["later"] <= 15_000

@@ -184,6 +184,7 @@ export class Chat {
       state: "sending",
     };
     this.dispatch({ type: "queued", outgoing });
+    if (files.length) this.dispatch({ type: "set", change: { picked: [] } });
     void this.#flush();
   }
 

@@ -211,7 +211,12 @@ def test_the_command_writes_the_same(no_votes: None, tmp_path: Path) -> None:
     out = io.StringIO()
     call_command("export_feedback", last="2001-01-01", stdout=out)
     assert out.getvalue() == ""
-    for wrong in ({"agent": "me"}, {"first": "yesterday"}, {"last": "2024-02-31"}):
+    for wrong in (
+        {"agent": "me"},
+        {"first": "yesterday"},
+        {"last": "2024-02-31"},
+        {"last": "9999-12-31"},
+    ):
         with pytest.raises(CommandError):
             call_command("export_feedback", **wrong)
 

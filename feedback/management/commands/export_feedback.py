@@ -54,6 +54,7 @@ class Command(BaseCommand):
             day = parse_date(given) if given else None
         except ValueError:
             day = None
-        if given and day is None:
+        # The days at either end of the calendar have no midnight in every time zone.
+        if given and (day is None or not 1970 <= day.year <= 9998):
             raise CommandError(f"{option} is a day, as 2024-03-01")
         return day

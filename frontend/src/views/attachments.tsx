@@ -22,8 +22,8 @@ export function Attachments({ files }: { files: readonly { name: string; size: n
   if (!files?.length) return null;
   return (
     <ul class="files" aria-label={text("files")}>
-      {files.map((file) => (
-        <li key={file.name}>
+      {files.map((file, place) => (
+        <li key={place}>
           <Icon name="clip" />
           <span dir="auto">{file.name}</span> <small>{size(file.size)}</small>
         </li>

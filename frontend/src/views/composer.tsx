@@ -3,9 +3,7 @@ import { coming } from "../state";
 import { AttachButton, PickedFiles } from "./attachments";
 import { useSurroundings } from "./context";
 import { Icon } from "./icons";
-
-/** An input method sends this while a word is still being put together; such an Enter picks a word. */
-const COMPOSING = 229;
+import { sends } from "./keys";
 
 export function Composer({ focus }: { focus: number }) {
   const { chat, settings, text } = useSurroundings();
@@ -41,7 +39,6 @@ export function Composer({ focus }: { focus: number }) {
     if (!ready) return;
     // A question has words, be it the names of its files.
     chat.send(value.trim() || files.map(({ name }) => name).join(", "), files);
-    chat.dispatch({ type: "set", change: { picked: [] } });
     write("");
     box.current?.focus();
   };
@@ -77,8 +74,7 @@ export function Composer({ focus }: { focus: number }) {
         }}
         onInput={(event) => write(event.currentTarget.value)}
         onKeyDown={(event) => {
-          if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === COMPOSING)
-            return;
+          if (!sends(event)) return;
           event.preventDefault();
           send();
         }}

@@ -4,6 +4,7 @@ import { type TextKey, wordsFor } from "../text";
 import { useSurroundings } from "./context";
 import { CopyButton } from "./copy";
 import { Icon, IconButton } from "./icons";
+import { sends } from "./keys";
 import { reveal } from "./scroll";
 
 const whyRefused = (code: string): TextKey =>
@@ -151,7 +152,7 @@ export function AnswerActions({ message }: { message: Message }) {
                 placeholder={text("comment_optional")}
                 onInput={(event) => setWritten(event.currentTarget.value)}
                 onKeyDown={(event) => {
-                  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+                  if (!sends(event)) return;
                   event.preventDefault();
                   finish(true);
                 }}

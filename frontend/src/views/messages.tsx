@@ -29,7 +29,12 @@ export function Question({ text, files }: { text: string; files: readonly Attach
 export function Unsent({ item }: { item: Outgoing }) {
   const { chat, text } = useSurroundings();
   const refused = item.state === "refused";
-  const seconds = Math.ceil(((item.retryAt ?? 0) - Date.now()) / 1000);
+  const seconds = Math.max(0, Math.ceil(((item.retryAt ?? 0) - Date.now()) / 1000));
+  const [, count] = useState(0);
+  useEffect(() => {
+    const timer = setInterval(() => count((ticks) => ticks + 1), 1_000);
+    return () => clearInterval(timer);
+  }, []);
   const words = refused || item.reason ? text(wordsFor(item.reason, "refused")) : text("waiting");
   return (
     <>
