@@ -17,7 +17,7 @@ import { Session } from "./session";
 import { Socket } from "./socket";
 import { type Action, coming, initial, type Outgoing, type PendingVote, reduce, type State } from "./state";
 import type { Kept } from "./storage";
-import { wordsFor } from "./text";
+import { type TextKey, wordsFor } from "./text";
 import { uuid } from "./uuid";
 import { Votes, type Word } from "./votes";
 
@@ -28,6 +28,8 @@ const POLL_IDLE_MS = 5_000;
 const POLL_UNSEEN_MS = 30_000;
 /** Every so many polls also ask for the conversations: a person may have taken over. */
 const POLL_LIST_EVERY = 4;
+
+const codeOf = (error: unknown) => (error instanceof ApiError ? error.code : undefined);
 
 export interface ChatOptions {
   base: string;
@@ -281,18 +283,17 @@ export class Chat {
     }
   }
 
-  /** Has the service erase the visitor with everything kept about them, and forgets them here. False: not now. */
-  async erase(): Promise<boolean> {
+  /** Has the service erase the visitor with everything kept about them, and forgets them here; or says why not. */
+  async erase(): Promise<TextKey | null> {
     this.#socket.stop();
     try {
       await this.#session.erase();
     } catch (error) {
       this.#socket.start();
-      this.#failed(error);
-      return false;
+      return wordsFor(codeOf(error), "refused");
     }
     this.#forget();
-    return true;
+    return null;
   }
 
   /** The visitor is who the site's signed `identity` says. Raises ApiError: then they are who they were. */
@@ -520,7 +521,7 @@ export class Chat {
   }
 
   #failed(error: unknown): void {
-    const code = error instanceof ApiError ? error.code : undefined;
+    const code = codeOf(error);
     if (code === "widget_paused") this.dispatch({ type: "set", change: { paused: true, loading: false } });
     else this.dispatch({ type: "set", change: { notice: wordsFor(code, "refused"), loading: false } });
   }

@@ -97,8 +97,10 @@ def test_what_could_not_be_deleted_stays_and_says_so(
     bubble.button("More").click()
     bubble.button("Delete my data").click()
     bubble.button("Delete everything").click()
+    expect(bubble.panel.get_by_role("alert")).to_have_text("The chat cannot be reached right now.")
     page.context.set_offline(False)
-    expect(bubble.panel.get_by_text("The chat cannot be reached right now.")).to_be_visible()
+    expect(bubble.panel.get_by_role("alert")).to_be_visible()
+    page.keyboard.press("Escape")
     bubble.shows("Hello, how can I help?")
     assert Visitor.objects.filter(widget=widget).exists()
 

@@ -83,9 +83,9 @@ export class SampleChat extends Chat {
     return [...this.state.messages];
   }
 
-  override async erase(): Promise<boolean> {
+  override async erase(): Promise<null> {
     this.reset();
-    return true;
+    return null;
   }
 
   #open(): void {

@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { later } from "../fetched";
+import type { TextKey } from "../text";
 import { useSurroundings } from "./context";
 import { Icon, IconButton } from "./icons";
 
@@ -8,12 +9,15 @@ export function Menu() {
   const { chat, text, name, say } = useSurroundings();
   const [open, setOpen] = useState(false);
   const [asking, setAsking] = useState(false);
+  /** Why not everything could be deleted. */
+  const [failed, setFailed] = useState<TextKey | null>(null);
   const menu = useRef<HTMLDivElement>(null);
   const button = () => menu.current?.querySelector("button")?.focus();
 
   const close = () => {
     setOpen(false);
     setAsking(false);
+    setFailed(null);
   };
   useEffect(() => {
     if (!open) return;
@@ -42,9 +46,12 @@ export function Menu() {
   const erase = async (event: MouseEvent) => {
     // Not by the second click of a double click on what asks.
     if (event.detail > 1) return;
+    const why = await chat.erase();
+    setFailed(why);
+    if (why) return;
     close();
     button();
-    if (await chat.erase()) say(text("erased"));
+    say(text("erased"));
   };
 
   return (
@@ -70,6 +77,11 @@ export function Menu() {
           {asking ? (
             <>
               <p>{text("erase_sure")}</p>
+              {failed && (
+                <p class="bad" role="alert">
+                  {text(failed)}
+                </p>
+              )}
               <button type="button" onClick={() => setAsking(false)}>
                 {text("cancel")}
               </button>
