@@ -155,7 +155,7 @@ async def test_an_unknown_widget_is_not_found(ann: CheckedVisitor, path: str) ->
 async def test_settings_hold_what_is_drawn_and_nothing_else(ann: CheckedVisitor) -> None:
     settings = await ann.call("GET", f"/widgets/{ann.key}")
     drawn = {"key", "name", "paused", "look", "locale", "texts", "starters", "feedback", "agent"}
-    assert set(settings) == drawn | {"max_length"}
+    assert set(settings) == drawn | {"max_length", "attachments"}
     assert settings["agent"] == {"streams": True, "stops": True}
 
 
