@@ -1,10 +1,12 @@
 """The commands that people and scripts start with."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,3 +137,26 @@ def test_the_server_ends_cleanly(how: signal.Signals) -> None:
     server = Server().start()
     assert server._end(how) == 0
     assert server.log() == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("sqlite:///{folder}/new.sqlite3", "run `manage.py migrate` first"),
+        ("sqlite:///{folder}/no/such/place.sqlite3", "The database cannot be used: unable to open"),
+    ],
+    ids=["empty", "away"],
+)
+def test_a_database_that_is_not_ready_is_said_in_a_sentence(
+    tmp_path: Path, address: str, told: str
+) -> None:
+    done = subprocess.run(
+        [*MANAGE, "create_agent", "--name", "Sam", "--provider", "demo"],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": address.format(folder=tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr

@@ -4,16 +4,17 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from chatwidget.connection_test import Step, check_agent
 from chatwidget.logs import escape_controls
+from chatwidget.management.base import DatabaseCommand
 from chatwidget.models import Agent
 
 MARKS = {"passed": "ok  ", "failed": "FAIL", "skipped": "  - "}
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     """Exit code 0 when every step that was tried passed."""
 
     help = "Ask an agent a question and show how each step went."

@@ -4,15 +4,16 @@ import json
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.core.validators import URLValidator
 
 from chatwidget.errors import UnknownProvider
+from chatwidget.management.base import DatabaseCommand
 from chatwidget.models import Agent
 from chatwidget.providers import PROVIDERS, provider_class
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     """Print one JSON object, `{"id": …}`, and nothing else."""
 
     help = "Create an agent and print its id as JSON."

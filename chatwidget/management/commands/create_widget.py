@@ -6,13 +6,14 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from chatwidget.embed import snippet
+from chatwidget.management.base import DatabaseCommand
 from chatwidget.models import Agent, Widget
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     """Print `{"key": "pk_…", "snippet": "<script …>"}` and nothing else."""
 
     help = "Create a widget and print its key and snippet as JSON."

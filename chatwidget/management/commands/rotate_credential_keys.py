@@ -3,15 +3,16 @@
 from typing import Any
 
 from django.apps import apps
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 from django.db.models import Model
 
 from chatwidget import vault
 from chatwidget.errors import VaultError
+from chatwidget.management.base import DatabaseCommand
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     """Put a new key first in CREDENTIAL_KEYS, run this, then drop the old key."""
 
     help = "Encrypt all stored credentials with the first of CREDENTIAL_KEYS."

@@ -4,13 +4,14 @@ import asyncio
 import signal
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from prometheus_client import start_http_server
 
 from chatwidget import process
+from chatwidget.management.base import DatabaseCommand
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     """Delivers feedback, recovers orphaned turns, follows people's replies, applies retention."""
 
     help = "Run the background jobs until stopped. Any number of workers may run at once."

@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils.dateparse import parse_date
 
+from chatwidget.management.base import DatabaseCommand
 from feedback.days import midnight
 from feedback.export import FORMATS
 from feedback.models import Feedback, Vote
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     """Write every vote, newest first, or those that the options leave."""
 
     help = "Export rated answers as JSONL or CSV."

@@ -6,16 +6,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from chatwidget.management.base import DatabaseCommand
 from chatwidget.models import Agent
 from feedback.models import Delivery
 from feedback.reconciliation import Again, Compared, Outcome, compared, in_words
 
 
-class Command(BaseCommand):
+class Command(DatabaseCommand):
     """One JSON object a line for each vote that is not there as it was delivered; a sentence on
     standard error tells what came of all. Exit code 1 when a vendor could not be asked.
     """
