@@ -183,17 +183,23 @@ def stop(answer: Message) -> Message:
     """Have an open answer stopped. One that nobody runs ends here; a finished one stays."""
     if not answer.is_open:
         return answer
-    now = timezone.now()
-    mine = Message.objects.open().filter(pk=answer.pk)
-    ended = mine.filter(is_free()).update(
-        status=Status.STOPPED, completed_at=now, changed_at=now, stop_requested=True
-    )
-    if ended:
-        Conversation.objects.filter(pk=answer.conversation_id).update(
-            updated_at=now, changed_at=now
+
+    def work() -> int:
+        now = timezone.now()
+        # Before its messages, as everybody does.
+        Conversation.objects.filter(pk=answer.conversation_id).update(changed_at=now)
+        mine = Message.objects.open().filter(pk=answer.pk)
+        ended = mine.filter(is_free()).update(
+            status=Status.STOPPED, completed_at=now, changed_at=now, stop_requested=True
         )
-    else:
-        mine.update(stop_requested=True)
+        if ended:
+            Conversation.objects.filter(pk=answer.conversation_id).update(updated_at=now)
+        else:
+            mine.update(stop_requested=True)
+        return ended
+
+    ended = process.commit(work)
+    if not ended:
         process.stop_turn(answer.pk)
     answer = _shown(answer)
     if ended:
@@ -221,11 +227,7 @@ def retry(failed: Message) -> tuple[Message, bool]:
 
 def mark_read(conversation: Conversation) -> None:
     """Nothing in the conversation is unread any more."""
-    changed = (
-        Conversation.objects.filter(pk=conversation.pk)
-        .exclude(unread=0)
-        .update(unread=0, changed_at=timezone.now())
-    )
-    if changed:
+    unread = Conversation.objects.filter(pk=conversation.pk).exclude(unread=0)
+    if process.commit(lambda: unread.update(unread=0, changed_at=timezone.now())):
         conversation.refresh_from_db()
         process.publish(conversation.visitor_id, conversation_frame(conversation))

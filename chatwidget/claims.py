@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import connection
 from django.db.models import F
 from django.utils import timezone
@@ -122,7 +123,11 @@ def load(answer: uuid.UUID, token: uuid.UUID) -> Claimed | None:
     if message is None:
         return None
     conversation = message.conversation
-    conversation.agent = Agent.objects.get(pk=conversation.agent_id)
+    try:
+        conversation.agent = Agent.objects.get(pk=conversation.agent_id)
+        ask = _ask(message)
+    except ObjectDoesNotExist:  # erased between two reads
+        return None
     return Claimed(
         answer=answer,
         conversation=conversation.pk,
@@ -132,7 +137,7 @@ def load(answer: uuid.UUID, token: uuid.UUID) -> Claimed | None:
         at=timezone.now(),
         asked_at=message.created_at,
         request=message.request_id,
-        ask=_ask(message),
+        ask=ask,
         message=message,
         version=message.changed_at.isoformat(),
     )
@@ -268,14 +273,18 @@ def stops_requested(answers: Iterable[uuid.UUID]) -> list[uuid.UUID]:
 
 
 def give_back(claimed: Claimed, text: str, seq: int) -> None:
-    """Store the text so far and end the lease, so that another process takes the turn at once."""
+    """Store the text so far and end the lease, so that another process takes the turn at once.
+
+    The token becomes nobody's: a save that comes after it must not renew the lease.
+    """
     save_texts([(claimed, text, seq)])
-    _mine(claimed).update(lease_until=None)
+    _mine(claimed).update(lease_token=uuid.uuid4(), lease_until=None)
 
 
 def release(answers: Iterable[uuid.UUID], token: uuid.UUID) -> None:
     """Give turns back that were claimed and not begun."""
-    Message.objects.filter(pk__in=list(answers), lease_token=token).update(lease_until=None)
+    held = Message.objects.filter(pk__in=list(answers), lease_token=token)
+    held.update(lease_token=uuid.uuid4(), lease_until=None)
 
 
 def set_mode(conversation: uuid.UUID, human: bool) -> ConversationChanged | None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from chatwidget.management.commands.rotate_credential_keys import sealed_fields
 from chatwidget.models import Agent, Conversation, Message, Role, Status, Visitor, Widget
@@ -124,16 +124,25 @@ def forget_agents(url: str) -> None:
 
     The simulator's port may be another one's by then.
     """
+    while True:
+        try:
+            with transaction.atomic():
+                return _forget_agents(url)
+        except OperationalError as error:  # the service's writers commit in groups, as they come
+            if "deadlock" not in str(error):
+                raise
+
+
+def _forget_agents(url: str) -> None:
     agents = Agent.objects.filter(base_url__regex=rf"^{re.escape(url)}(/|$)")
-    with transaction.atomic():
-        # Locked in the order that everybody locks them in: their turns may not be over.
-        widgets = Widget.objects.filter(agent__in=agents)
-        conversations = Conversation.objects.filter(agent__in=agents)
-        for rows in (Visitor.objects.filter(widget__in=widgets), conversations):
-            list(rows.select_for_update().order_by("pk").values_list("pk"))
-        conversations.delete()
-        widgets.delete()
-        agents.delete()
+    # Locked in the order that everybody locks them in: their turns may not be over.
+    widgets = Widget.objects.filter(agent__in=agents)
+    conversations = Conversation.objects.filter(agent__in=agents)
+    for rows in (Visitor.objects.filter(widget__in=widgets), conversations):
+        list(rows.select_for_update().order_by("pk").values_list("pk"))
+    conversations.delete()
+    widgets.delete()
+    agents.delete()
 
 
 def forget_secrets() -> None:
