@@ -203,7 +203,7 @@ class Restless:
                         await socket.final(asked["answer"])
 
 
-@sized("kills", gate=20, full=200)
+@sized("kills", gate=10, full=200)
 async def test_a_kill_leaves_nothing_half_written(
     sqlite: Database, openai: OpenAISimulator, report: Report, kills: int
 ) -> None:

@@ -66,8 +66,8 @@ async def watch(socket: Socket, answer: JSON, found: Found) -> None:
         await socket.next()
 
 
-async def ask_all(visitors: list[Visitor]) -> Found:
-    """Have all of them ask within ARRIVE_S, each in a new conversation."""
+async def ask_all(visitors: list[Visitor], within_s: float) -> Found:
+    """Have all of them ask within this time, each in a new conversation."""
     found = Found()
     async with AsyncExitStack() as stack:
         tabs: list[tuple[Visitor, str, Socket]] = []
@@ -77,7 +77,7 @@ async def ask_all(visitors: list[Visitor]) -> Found:
             tabs.append((visitor, conversation, socket))
 
         async def one(number: int, visitor: Visitor, conversation: str, socket: Socket) -> None:
-            await asyncio.sleep(ARRIVE_S * number / len(tabs))
+            await asyncio.sleep(within_s * number / len(tabs))
             asking = asyncio.create_task(ask(visitor, conversation, found))
             await watch(socket, await asking, found)
 
@@ -90,8 +90,10 @@ async def test_at_three_times_the_load_visitors_are_told_and_the_others_are_answ
     server: Server, at_openai: Widget, openai: OpenAISimulator, report: Report, limit: int
 ) -> None:
     """H4: busy within 1 s, the admitted within twice the p99, well again within 10 s."""
+    pace = 1.0 if limit >= 60 else 0.4
+    answer_s, arrive_s = ANSWER_S * pace, ARRIVE_S * pace
     openai.stamped, openai.rate = True, PER_S
-    openai.tokens = ["?"] * int(ANSWER_S * PER_S)
+    openai.tokens = ["?"] * int(answer_s * PER_S)
     agent = at_openai.agent
     agent.answers_at_once = limit
     agent.save()
@@ -100,11 +102,11 @@ async def test_at_three_times_the_load_visitors_are_told_and_the_others_are_answ
             await stack.enter_async_context(Visitor(server.url, at_openai.key))
             for _ in range(3 * limit)
         ]
-        alone = await ask_all(visitors[:limit])
-        crowd = await ask_all(visitors)
+        alone = await ask_all(visitors[:limit], arrive_s)
+        crowd = await ask_all(visitors, arrive_s)
         started = time.monotonic()
-        after = await ask_all(visitors[:1])
-        recovered = time.monotonic() - started - ANSWER_S
+        after = await ask_all(visitors[:1], arrive_s)
+        recovered = time.monotonic() - started - answer_s
     report.tell("asked at once", 3 * limit)
     report.tell("answered at once", limit)
     report.tell("told that many ask", len(crowd.refused))

@@ -154,6 +154,7 @@ def test_files_can_be_given_where_the_agent_takes_them(
     form.panel.locator("[type=file]").set_input_files(picked)  # type: ignore[arg-type]
     form.panel.get_by_role("button", name="Send message").click()
     expect(form.log.get_by_role("list", name="Files").get_by_text("bill.pdf")).to_be_visible()
+    expect(form.panel.get_by_role("button", name="Remove bill.pdf")).to_have_count(0)
     form.field("attachments_enabled").uncheck()
     expect(attach).to_have_count(0)
     shop.agent.provider = "openai"  # takes none

@@ -72,6 +72,7 @@ export class SampleChat extends Chat {
   override send(text: string, attachments: readonly Attachment[] = []): void {
     if (!this.state.conversation) this.#open();
     this.#say("visitor", text, { attachments: [...attachments] });
+    this.dispatch({ type: "set", change: { picked: [] } });
     this.#say("agent", NO_AGENT);
   }
 
