@@ -186,14 +186,14 @@ def stop(answer: Message) -> Message:
 
     def work() -> int:
         now = timezone.now()
-        # Before its messages, as everybody does.
-        Conversation.objects.filter(pk=answer.conversation_id).update(changed_at=now)
+        conversation = Conversation.objects.filter(pk=answer.conversation_id)
+        conversation.select_for_update().first()  # before its messages, as everybody does
         mine = Message.objects.open().filter(pk=answer.pk)
         ended = mine.filter(is_free()).update(
             status=Status.STOPPED, completed_at=now, changed_at=now, stop_requested=True
         )
         if ended:
-            Conversation.objects.filter(pk=answer.conversation_id).update(updated_at=now)
+            conversation.update(updated_at=now, changed_at=now)
         else:
             mine.update(stop_requested=True)
         return ended
