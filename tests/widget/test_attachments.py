@@ -17,12 +17,13 @@ from .conftest import Site, embed
 from .test_for_everyone import panel_frame, violations
 
 CONTENT = b"%PDF-1.7 " + b"x" * 200_000
-GIVE = """(element, {kind, name, content}) => {
+GIVE = """(element, {kind, name, content, words}) => {
   const data = new DataTransfer();
   const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
   data.items.add(new File([bytes], name));
+  if (words) data.setData("text/plain", words);
   const init = {bubbles: true, cancelable: true};
-  element.dispatchEvent(kind === "drop"
+  return element.dispatchEvent(kind === "drop"
     ? new DragEvent("drop", {...init, dataTransfer: data})
     : new ClipboardEvent("paste", {...init, clipboardData: data}));
 }"""
@@ -90,6 +91,15 @@ def test_a_file_can_be_dropped_and_pasted(bubble: Bubble, kind: str) -> None:
     content = base64.b64encode(b"text").decode()
     bubble.composer.evaluate(GIVE, {"kind": kind, "name": "note.txt", "content": content})
     expect(waiting(bubble)).to_contain_text("note.txt")
+
+
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_dropped_and_pasted_words_stay_words(bubble: Bubble, kind: str) -> None:
+    expect(bubble.button("Attach files")).to_be_visible()
+    content = base64.b64encode(b"a picture of the words").decode()
+    given = {"kind": kind, "name": "words.png", "content": content, "words": "Words"}
+    assert bubble.composer.evaluate(GIVE, given), "the browser is to put them into the composer"
+    expect(waiting(bubble)).to_have_count(0)
 
 
 def test_what_cannot_be_sent_is_said_and_keeps_nothing_else_back(

@@ -42,16 +42,22 @@ export function Composer({ focus }: { focus: number }) {
     write("");
     box.current?.focus();
   };
+  /** Whether it is files that are given. Words stay words, also those that bring a picture of themselves. */
+  const holdsFiles = (data: DataTransfer | null) =>
+    chat.files !== null && data?.types.includes("Files") === true && !data.types.includes("text/plain");
   const stoppable = busy && settings.agent.stops && !sending;
   const label = text(stoppable ? "stop" : "send");
 
   return (
     <form
       class="composer"
-      onDragOver={(event) => event.preventDefault()}
+      onDragOver={(event) => {
+        if (holdsFiles(event.dataTransfer)) event.preventDefault();
+      }}
       onDrop={(event) => {
+        if (!holdsFiles(event.dataTransfer)) return;
         event.preventDefault();
-        chat.files?.add(event.dataTransfer?.files ?? []);
+        chat.files?.add(event.dataTransfer!.files);
       }}
       onSubmit={(event) => {
         event.preventDefault();
@@ -70,7 +76,7 @@ export function Composer({ focus }: { focus: number }) {
         aria-invalid={tooMany > 0}
         aria-describedby={tooMany > 0 ? "too-long" : undefined}
         onPaste={(event) => {
-          chat.files?.add(event.clipboardData?.files ?? []);
+          if (holdsFiles(event.clipboardData)) chat.files?.add(event.clipboardData!.files);
         }}
         onInput={(event) => write(event.currentTarget.value)}
         onKeyDown={(event) => {
