@@ -1,13 +1,18 @@
 """The cast of the tests: an agent, a widget, a visitor, a conversation, a vote, an operator."""
 
 import re
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib.auth.models import User
 from django.db import OperationalError, transaction
+from django.utils import timezone
 
+from chatwidget import claims
+from chatwidget.claims import Claimed
 from chatwidget.management.commands.rotate_credential_keys import sealed_fields
 from chatwidget.models import Agent, Conversation, Message, Role, Status, Visitor, Widget
 from feedback.models import Delivery, Feedback, State
@@ -105,6 +110,22 @@ def make_feedback(
 
 def make_operator(username: str = "operator", **fields: Any) -> User:
     return User.objects.create_user(username, **{"is_staff": True, "is_superuser": True} | fields)
+
+
+def claimed_turn(conversation: Conversation) -> Claimed:
+    """Give the conversation's question an answer, claimed for a day by no process that runs."""
+    answer = add_message(
+        conversation,
+        "",
+        role=Role.AGENT,
+        status=Status.PENDING,
+        question=conversation.messages.get(),
+        lease_token=(token := uuid.uuid4()),
+        lease_until=timezone.now() + timedelta(days=1),
+    )
+    claimed = claims.load(answer.pk, token)
+    assert claimed is not None
+    return claimed
 
 
 @contextmanager

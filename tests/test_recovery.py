@@ -10,14 +10,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from chatwidget import claims
-from chatwidget.models import Conversation, Erasure, Message, Role, Status, Widget
+from chatwidget.models import Conversation, Erasure, Message, Widget
 from chatwidget.models import Visitor as StoredVisitor
 
-from .cast import add_message, make_agent, make_conversation, make_visitor, make_widget
+from .cast import claimed_turn, make_agent, make_conversation, make_visitor, make_widget
 from .feedback.conftest import raia_agent
 from .server import Server
-from .simulators.faults import DropAfter, Stall
-from .simulators.faults import Status as Failed
+from .simulators.faults import DropAfter, Stall, Status
 from .simulators.openai import OpenAISimulator
 from .simulators.raia import RaiaSimulator
 from .visitor import JSON, Socket, Visitor
@@ -188,25 +187,8 @@ async def test_a_server_that_is_stopped_gives_its_turns_back(
     assert len(raia.sends) == 1
 
 
-def held() -> claims.Claimed:
-    """Return a claimed turn that no process knows of."""
-    conversation = make_conversation([("visitor", "Hello")])
-    answer = add_message(
-        conversation,
-        "",
-        role=Role.AGENT,
-        status=Status.PENDING,
-        question=conversation.messages.get(),
-        lease_token=(token := uuid.uuid4()),
-        lease_until=timezone.now() + timedelta(hours=1),
-    )
-    claimed = claims.load(answer.pk, token)
-    assert claimed is not None
-    return claimed
-
-
 def test_a_save_that_comes_after_a_turn_was_given_back_renews_nothing() -> None:
-    claimed = held()
+    claimed = claimed_turn(make_conversation([("visitor", "Hello")]))
     with transaction.atomic():  # so that no other process takes it up between the two
         claims.give_back(claimed, "so far", 1)
         assert claims.save_texts([(claimed, "so far and more", 2)]) == [False]
@@ -217,7 +199,7 @@ def test_a_save_that_comes_after_a_turn_was_given_back_renews_nothing() -> None:
 
 
 def test_a_turn_whose_question_is_erased_while_it_is_read_is_nobodys() -> None:
-    claimed = held()
+    claimed = claimed_turn(make_conversation([("visitor", "Hello")]))
     with transaction.atomic():  # whose end is when a missing question would be noticed
         Message.objects.filter(pk=claimed.answer).update(question=uuid.uuid4())
         assert claims.load(claimed.answer, claimed.token) is None
@@ -286,7 +268,7 @@ async def test_erasing_waits_for_a_raia_that_is_down(
     erasures = Erasure.objects.filter(agent=at_raia.agent_id)
     async with Visitor(server.url, at_raia.key) as visitor:
         await visitor.ask_and_wait("My name is Jo")
-        raia.fail_always("delete_conversations", Failed(500))
+        raia.fail_always("delete_conversations", Status(500))
         await visitor.call("DELETE", "/visitor", expect=204)
         await raia.eventually(lambda: raia.calls("delete_conversations"))
         server.stop()

@@ -192,3 +192,9 @@ class Visitor:
         async with self.socket(conversation) as socket:
             asked = await self.ask(conversation, text)
             return await socket.final(asked["answer"], timeout_s=timeout_s)
+
+    async def retry_and_wait(self, failed: JSON) -> JSON:
+        """Ask a failed answer's question again and return the new answer, final."""
+        again = await self.call("POST", f"/messages/{failed['id']}/retry", expect=201)
+        async with self.socket(failed["conversation"]) as socket:
+            return await socket.final(again["answer"])

@@ -354,6 +354,4 @@ async def test_a_server_that_is_down_and_comes_back(
             "OpenAI-compatible cannot be reached",
         )
         openai.start()
-        again = await visitor.call("POST", f"/messages/{answer['id']}/retry", expect=201)
-        async with visitor.socket(answer["conversation"]) as socket:
-            assert (await socket.final(again["answer"]))["status"] == "completed"
+        assert (await visitor.retry_and_wait(answer))["status"] == "completed"

@@ -148,9 +148,7 @@ async def test_a_failed_answer_is_told_and_a_retry_asks_again(
         answer = await visitor.ask_and_wait("Hello")
         assert failure(answer) == ("agent_unavailable", "raia says that the answer failed")
         raia.answer = lambda _: "Now it works."
-        again = await visitor.call("POST", f"/messages/{answer['id']}/retry", expect=201)
-        async with visitor.socket(answer["conversation"]) as socket:
-            assert (await socket.final(again["answer"]))["text"] == "Now it works."
+        assert (await visitor.retry_and_wait(answer))["text"] == "Now it works."
     assert len(raia.sends) == 2
 
 
@@ -389,9 +387,7 @@ async def test_a_retry_uploads_the_file_again(
         answer, _ = await with_bill(visitor)
         assert failure(answer) == ("agent_unavailable", "HTTP 503 from the storage of raia")
         assert raia.calls("send") == []
-        async with visitor.socket(answer["conversation"]) as socket:
-            again = await visitor.call("POST", f"/messages/{answer['id']}/retry", expect=201)
-            assert (await socket.final(again["answer"]))["status"] == "completed"
+        assert (await visitor.retry_and_wait(answer))["status"] == "completed"
     assert [*raia.stored.values()] == [BILL]
     assert len(raia.calls("send")[0].json["files"]) == 1
 
@@ -415,9 +411,7 @@ async def test_a_file_that_is_no_longer_kept_is_told_when_it_is_asked_again(
     async with Visitor(server.url, files.key) as visitor:
         answer, file = await with_bill(visitor)
         Attachment.objects.filter(pk=file).update(content=None)
-        async with visitor.socket(answer["conversation"]) as socket:
-            again = await visitor.call("POST", f"/messages/{answer['id']}/retry", expect=201)
-            final = await socket.final(again["answer"])
+        final = await visitor.retry_and_wait(answer)
     assert failure(final) == ("agent_rejected", "a file of this question is no longer kept")
 
 

@@ -7,7 +7,6 @@ delivers, and when a process hears of another's work.
 
 import asyncio
 import json
-import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field, replace
@@ -26,11 +25,11 @@ from chatwidget import claims, consumers, hub, tokens
 from chatwidget.claims import Claimed, Final
 from chatwidget.consumers import VisitorSocket
 from chatwidget.events import MessageChanged, Rewritten, Text
-from chatwidget.models import Message, Role, Status
+from chatwidget.models import Message, Status
 from chatwidget.serializers import MessageOut
 from chatwidget.turn import Turn
 
-from ..cast import add_message, make_conversation
+from ..cast import claimed_turn, make_conversation
 from ..visitor import FINAL, JSON, Screen
 
 Work = Callable[..., Any]
@@ -398,18 +397,7 @@ def stored(database: None, django_db_blocker: Any) -> Iterator[Stored]:
     layer = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     with override_settings(CHANNEL_LAYERS=layer):
         conversation = make_conversation([("visitor", "Hello")])
-        token = uuid.uuid4()
-        answer = add_message(
-            conversation,
-            "",
-            role=Role.AGENT,
-            status=Status.PENDING,
-            question=conversation.messages.get(),
-            lease_token=token,
-            lease_until=timezone.now() + A_LONG_TIME,
-        )
-        claimed = claims.load(answer.pk, token)
-        assert claimed is not None
+        claimed = claimed_turn(conversation)
         hello = {
             "type": "hello",
             "token": tokens.issue(conversation.visitor),
