@@ -53,6 +53,7 @@ def test_an_answer_that_comes_while_the_panel_is_closed_is_counted_on_the_bubble
     bubble.open().ask("Slow one")
     bubble.shows("Hello")
     bubble.button("Close chat").click()
+    expect(bubble.launcher).to_have_attribute("aria-expanded", "false")  # the page has heard it
     bubble.knows_what_the_page_said()
     openai.release()
     expect(bubble.launcher).to_have_accessible_name("Open chat: 1", timeout=20_000)
