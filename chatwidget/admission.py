@@ -16,12 +16,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Min, Q, QuerySet, Value
 from django.utils import timezone
 
 from .models import Conversation, Message
+from .prepared import Prepared
 
 LINE = 200
 """At most this many of those who wait are looked at for the places that are free."""
@@ -33,9 +35,9 @@ SOONEST_S, LATEST_S = 2.0, 30.0
 """What a visitor who finds the line full is told to wait, at least and at most."""
 
 
-def is_free() -> Q:
+def is_free(now: datetime | None = None) -> Q:
     """Select answers that nobody is working on."""
-    return Q(lease_until=None) | Q(lease_until__lt=timezone.now())
+    return Q(lease_until=None) | Q(lease_until__lt=now or timezone.now())
 
 
 def count(of: Q | None = None) -> Count:
@@ -130,20 +132,25 @@ class Places:
         return True
 
 
-def look() -> Places:
-    """Read how busy everybody is."""
-    rows = (
+@Prepared
+def _busy(now: datetime) -> QuerySet[Message, tuple[Any, ...]]:
+    return (
         Message.objects.open()
         .exclude(agent=None)
         .values_list(
             "agent", "agent__answers_at_once", "agent__resting_until",
             "widget", "widget__answers_at_once",
         )
-        .annotate(number=count(), under_way=count(~is_free()))
+        .annotate(number=count(), under_way=count(~is_free(now)))
         .order_by()
     )  # fmt: skip
+
+
+def look() -> Places:
+    """Read how busy everybody is."""
     places, still_open = Places(), Counter[uuid.UUID | str]()
     pairs: list[tuple[uuid.UUID, int, str, int]] = []
+    rows = _busy(timezone.now())
     for agent, agents_limit, resting_until, widget, widgets_limit, number, under_way in rows:
         places.of_agent[agent] = places.of_agent.get(agent, agents_limit) - under_way
         places.of_widget[widget] = places.of_widget.get(widget, widgets_limit) - under_way
@@ -208,6 +215,22 @@ def abandoned(room: Room) -> list[Waiting]:
     return [Waiting.of(answer, abandoned=True) for answer in found[:at_once]]
 
 
+@Prepared
+def _still_open(
+    agent: uuid.UUID, widget: str, visitor: uuid.UUID
+) -> QuerySet[Message, tuple[str, int, int, int]]:
+    return (
+        Message.objects.open()
+        .values_list(Value("all of them"))
+        .annotate(
+            agents=count(Q(agent=agent)),
+            widgets=count(Q(widget=widget)),
+            visitors=count(Q(visitor=visitor)),
+        )
+        .order_by()
+    )
+
+
 def busy(conversation: Conversation) -> tuple[float, str]:
     """Return (0, "") if one more question may be asked in this conversation.
 
@@ -215,21 +238,18 @@ def busy(conversation: Conversation) -> tuple[float, str]:
     (also for its share, the widget's) or `visitor`.
     """
     visitor = conversation.visitor
-    still_open = Message.objects.open()
-    counts = still_open.aggregate(
-        agent=count(Q(agent=conversation.agent_id)),
-        widget=count(Q(widget=visitor.widget_id)),
-        visitor=count(Q(visitor=visitor.pk)),
-    )
-    if settings.RATE_LIMITS and counts["visitor"] >= settings.VISITOR_AT_ONCE:
+    counts = _still_open.first(conversation.agent_id, visitor.widget_id, visitor.pk)
+    assert counts is not None, "nothing is grouped, so there is one row"
+    _, of_agent, of_widget, of_visitor = counts
+    if settings.RATE_LIMITS and of_visitor >= settings.VISITOR_AT_ONCE:
         return SOONEST_S, "visitor"
     if (
-        counts["agent"] < 2 * conversation.agent.answers_at_once
-        and counts["widget"] < 2 * visitor.widget.answers_at_once
+        of_agent < 2 * conversation.agent.answers_at_once
+        and of_widget < 2 * visitor.widget.answers_at_once
     ):
         return 0.0, ""
     # As long as whoever is first in line has waited: by then the line of now has begun.
-    line = still_open.filter(is_free(), agent=conversation.agent_id)
+    line = Message.objects.open().filter(is_free(), agent=conversation.agent_id)
     oldest = line.aggregate(at=Min("created_at"))["at"] or timezone.now()
     waited = (timezone.now() - oldest).total_seconds()
     return min(max(waited, SOONEST_S), LATEST_S), "agent"

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from . import attachments, logs, process
 from .admission import busy, is_free
+from .claims import locked
 from .models import Attachment, Conversation, Message, Role, Status, Visitor
 from .problems import Problem
 from .serializers import conversation_frame, message_frame
@@ -146,7 +147,9 @@ def _store(
             if given is None or not attachments.takes(conversation.agent):
                 return Problem("invalid", errors={"attachments": [NO_FILES]})
             messages[0].attachments = [attachments.as_json(file) for file in given]
-        fresh = Conversation.objects.select_for_update().get(pk=conversation.pk)
+        fresh = locked.first(conversation.pk)
+        if fresh is None:
+            return Problem("not_found")  # erased meanwhile
         now = timezone.now()
         for message in messages:
             fresh.last_position += 1
@@ -186,13 +189,13 @@ def stop(answer: Message) -> Message:
 
     def work() -> int:
         now = timezone.now()
-        conversation = Conversation.objects.filter(pk=answer.conversation_id)
-        conversation.select_for_update().first()  # before its messages, as everybody does
+        locked.first(answer.conversation_id)  # before its messages, as everybody does
         mine = Message.objects.open().filter(pk=answer.pk)
         ended = mine.filter(is_free()).update(
             status=Status.STOPPED, completed_at=now, changed_at=now, stop_requested=True
         )
         if ended:
+            conversation = Conversation.objects.filter(pk=answer.conversation_id)
             conversation.update(updated_at=now, changed_at=now)
         else:
             mine.update(stop_requested=True)

@@ -16,9 +16,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ObjectDoesNotExist
 from django.db import connection
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from . import breaker, paces
@@ -26,6 +25,7 @@ from .admission import Room, Verdict, Waiting, choose, is_free
 from .events import AgentSaid, ConversationChanged, HumanSaid, Learned, MessageChanged
 from .models import Agent, Conversation, Message, Mode, Role, Status, Visitor
 from .polling import Span
+from .prepared import Prepared
 from .providers import provider_class
 from .providers.base import Ask, Attached, Known, Past
 from .serializers import MessageOut, conversation_frame, message_frame
@@ -117,17 +117,15 @@ def _settled(verdict: Verdict, agent: uuid.UUID | None) -> Verdict:
 
 def load(answer: uuid.UUID, token: uuid.UUID) -> Claimed | None:
     """Read what a claimed turn needs; None if it is no longer ours. Only reads."""
-    # Few columns, and the agent by itself: joining all of it would cost Django twice the time.
-    found = Message.objects.select_related("feedback", "conversation__visitor__widget")
-    message = found.only(*NEEDED).filter(pk=answer, lease_token=token).first()
+    message = _held.first(answer, token)
     if message is None:
         return None
     conversation = message.conversation
-    try:
-        conversation.agent = Agent.objects.get(pk=conversation.agent_id)
-        ask = _ask(message)
-    except ObjectDoesNotExist:  # erased between two reads
+    assert message.question_id is not None, "an answer always has its question"
+    agent, question = _agent.first(conversation.agent_id), _question.first(message.question_id)
+    if agent is None or question is None:  # erased between two reads
         return None
+    conversation.agent, ask = agent, _ask(message, question)
     return Claimed(
         answer=answer,
         conversation=conversation.pk,
@@ -143,10 +141,33 @@ def load(answer: uuid.UUID, token: uuid.UUID) -> Claimed | None:
     )
 
 
-def _ask(answer: Message) -> Ask:
+# Few columns, and the agent by itself: joining all of it would cost Django twice the time.
+
+
+@Prepared
+def _held(answer: uuid.UUID, token: uuid.UUID) -> QuerySet[Message]:
+    found = Message.objects.select_related("feedback", "conversation__visitor__widget")
+    return found.only(*NEEDED).filter(pk=answer, lease_token=token)
+
+
+@Prepared
+def _agent(pk: uuid.UUID) -> QuerySet[Agent]:
+    return Agent.objects.filter(pk=pk)
+
+
+@Prepared
+def _question(pk: uuid.UUID) -> QuerySet[Message]:
+    return Message.objects.only("text", "position", "attachments").filter(pk=pk)
+
+
+@Prepared
+def locked(conversation: uuid.UUID) -> QuerySet[Conversation]:
+    """Lock a conversation; who writes to its messages, too, does so first."""
+    return Conversation.objects.select_for_update().filter(pk=conversation)
+
+
+def _ask(answer: Message, question: Message) -> Ask:
     conversation = answer.conversation
-    assert answer.question_id is not None, "an answer always has its question"
-    question = Message.objects.only("text", "position", "attachments").get(pk=answer.question_id)
     others: list[Any] = []
     if answer.position > 2:  # else there is only the question
         all_others = Message.objects.filter(conversation=conversation).exclude(pk=answer.pk)
@@ -199,7 +220,7 @@ def _expect(rows: int) -> None:
 
 def _locked(claimed: Claimed) -> Conversation:
     """Lock the turn's conversation. Raises LeaseLostError if it is erased."""
-    found = Conversation.objects.select_for_update().filter(pk=claimed.conversation).first()
+    found = locked.first(claimed.conversation)
     if found is None:
         raise LeaseLostError
     return found
@@ -375,7 +396,7 @@ def add_replies(
     conversation: Conversation, replies: Iterable[HumanSaid | AgentSaid]
 ) -> list[MessageChanged | ConversationChanged]:
     """Store what is new of what was said outside answers. Returns the frames that show it."""
-    if not Conversation.objects.select_for_update().filter(pk=conversation.pk).first():
+    if not locked.first(conversation.pk):
         return []  # erased while it was looked at
     stored = set(
         Message.objects.filter(conversation=conversation)

@@ -16,12 +16,14 @@ from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import DatabaseError
+from django.db.models import QuerySet
 from django.http.request import split_domain_port, validate_host
 
 from . import limits, metrics, process, tokens
 from .events import Delta, Frame, MessageChanged
 from .models import Conversation, Message
 from .origins import normalise_origin
+from .prepared import Prepared
 from .serializers import MessageOut
 
 log = logging.getLogger(__name__)
@@ -347,12 +349,17 @@ def _enter(token: str, address: str) -> tokens.Holder | float | tokens.TokenErro
         return refused  # not raised: the attempt counts
 
 
-def newest_page(visitor: str, conversation: UUID) -> list[tuple[str, dict[str, Any]]] | None:
-    """Read (version, JSON object) of the newest messages, ascending; None: not the visitor's."""
+@Prepared
+def _newest(visitor: UUID, conversation: UUID) -> QuerySet[Message]:
     found = Message.objects.to_show().filter(
         conversation=conversation, conversation__visitor_id=visitor
     )
-    page = list(found.order_by("-position")[:PAGE])[::-1]
+    return found.order_by("-position")[:PAGE]
+
+
+def newest_page(visitor: str, conversation: UUID) -> list[tuple[str, dict[str, Any]]] | None:
+    """Read (version, JSON object) of the newest messages, ascending; None: not the visitor's."""
+    page = _newest(UUID(visitor), conversation)[::-1]
     # Asked second, so that a crowd that comes back costs two queries each, the token's included.
     theirs = Conversation.objects.filter(pk=conversation, visitor_id=visitor)
     if not page and not theirs.exists():

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.staticfiles import finders
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -43,6 +43,7 @@ from .identity import Identity
 from .models import Conversation, Message, Visitor, VisitorToken, Widget
 from .origins import normalise_origin
 from .parsers import BytesParser
+from .prepared import Prepared
 from .problems import Problem
 
 PAGE, LONGEST_PAGE = 50, 100
@@ -219,6 +220,11 @@ class Sessions(WidgetView):
 # --- conversations --------------------------------------------------------------------------------
 
 
+@Prepared
+def _own_conversation(visitor: UUID, pk: UUID) -> QuerySet[Conversation]:
+    return Conversation.objects.select_related("agent").filter(visitor=visitor, pk=pk)
+
+
 class VisitorView(APIView):
     """Common to everything that belongs to one visitor."""
 
@@ -229,11 +235,11 @@ class VisitorView(APIView):
 
     def conversation(self, request: Request, pk: UUID) -> Conversation:
         """Return the visitor's own conversation. Raises `not_found`."""
-        mine = Conversation.objects.select_related("agent").filter(visitor=self.visitor(request))
-        found = mine.filter(pk=pk).first()
+        visitor = self.visitor(request)
+        found = _own_conversation.first(visitor.pk, pk)
         if found is None:
             raise Problem("not_found")
-        found.visitor = self.visitor(request)
+        found.visitor = visitor
         return found
 
     def limit(self, request: Request) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from playwright.sync_api import expect
 
 from chatwidget.models import Conversation
 
@@ -18,6 +19,8 @@ from .reliability.report import summary_lines
 from .server import Server
 from .simulators.openai import OpenAISimulator
 from .simulators.raia import RaiaSimulator
+
+expect.set_options(timeout=20_000)  # a busy machine's browser may need longer than 5 s
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 
-async def eventually(holds: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
+async def eventually(holds: Callable[[], bool], *, timeout_s: float = 30.0) -> None:
     """Look again and again until `holds()`; TimeoutError if it never does."""
     async with asyncio.timeout(timeout_s):
         while not holds():  # noqa: ASYNC110

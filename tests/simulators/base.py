@@ -241,7 +241,7 @@ class Simulator:
         if self._waiters and self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake)
 
-    def wait_for(self, predicate: Callable[[], object], timeout: float = 5.0) -> None:
+    def wait_for(self, predicate: Callable[[], object], timeout: float = 20.0) -> None:
         """Block the test until `predicate` holds, looking after every request and change.
 
         Raises AssertionError after `timeout` seconds, with what was asked so far.
@@ -251,7 +251,7 @@ class Simulator:
                 asked = ", ".join(received.operation for received in self.requests[-20:])
                 raise AssertionError(f"not so within {timeout} s; last requests: {asked or 'none'}")
 
-    async def eventually(self, predicate: Callable[[], object], timeout: float = 5.0) -> None:
+    async def eventually(self, predicate: Callable[[], object], timeout: float = 20.0) -> None:
         """`wait_for` for asynchronous tests, whose own loop must go on turning meanwhile."""
         await asyncio.to_thread(self.wait_for, predicate, timeout)
 
