@@ -161,6 +161,13 @@ def _question(pk: uuid.UUID) -> QuerySet[Message]:
 
 
 @Prepared
+def _others(conversation: uuid.UUID, answer: uuid.UUID) -> QuerySet[Message]:
+    found = Message.objects.filter(conversation=conversation).exclude(pk=answer)
+    found = found.only("position", "role", "status", "text", "upstream")
+    return found.order_by("-position")[: 2 * HISTORY]
+
+
+@Prepared
 def locked(conversation: uuid.UUID) -> QuerySet[Conversation]:
     """Lock a conversation; who writes to its messages, too, does so first."""
     return Conversation.objects.select_for_update().filter(pk=conversation)
@@ -170,9 +177,7 @@ def _ask(answer: Message, question: Message) -> Ask:
     conversation = answer.conversation
     others: list[Any] = []
     if answer.position > 2:  # else there is only the question
-        all_others = Message.objects.filter(conversation=conversation).exclude(pk=answer.pk)
-        all_others = all_others.only("position", "role", "status", "text", "upstream")
-        others = [*all_others.order_by("-position")[: 2 * HISTORY]]
+        others = _others(conversation.pk, answer.pk)
     past = [one for one in others if one.position < question.position][:HISTORY]
     return Ask(
         visitor=str(conversation.visitor_id),
