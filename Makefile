@@ -31,7 +31,7 @@ test: $(STAMPS)/dev $(STAMPS)/frontend static/chatwidget/widget.js $(STAMPS)/chr
 	done; [ -z "$$failed" ] || (echo "Failed on:$$failed" && false)
 
 test-long: $(STAMPS)/dev $(STAMPS)/frontend static/chatwidget/widget.js $(STAMPS)/chromium
-	LEASE_S=15 $(VENV)/python -m pytest -m long --timeout 7200 -p no:randomly $(TESTS)
+	LEASE_S=15 BEHIND=5 $(VENV)/python -m pytest -m long --timeout 7200 -p no:randomly $(TESTS)
 
 # What the panel looks like in each state, anew: look at tests/widget/baselines before you commit.
 baselines: $(STAMPS)/dev $(STAMPS)/frontend static/chatwidget/widget.js $(STAMPS)/chromium

@@ -19,10 +19,12 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, assert_never
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from .events import ConversationChanged, Delta, Frame, MessageChanged, Stored
 from .models import OPEN, Conversation, Message
+from .prepared import Prepared
 from .serializers import conversation_frame, message_frame
 from .store import Store
 from .turn import Turn
@@ -335,8 +337,19 @@ def changes(
 
 def messages_of(ids: list[uuid.UUID]) -> list[tuple[str, MessageChanged]]:
     """Read these messages: (visitor, message), each conversation's in its order."""
-    found = Message.objects.to_show().filter(pk__in=ids).order_by("conversation", "position")
+    found = _messages(*ids, *ids[:1] * padding(len(ids)))
     return [(str(one.conversation.visitor_id), message_frame(one)) for one in found]
+
+
+def padding(count: int) -> int:
+    """Return how many to add so that the numbers that occur are few: powers of two."""
+    return (1 << (count - 1).bit_length()) - count
+
+
+@Prepared
+def _messages(*ids: uuid.UUID) -> QuerySet[Message]:
+    found = Message.objects.to_show().filter(pk__in=ids)
+    return found.order_by("conversation", "position")
 
 
 def news_of(rung: Collection[Bell]) -> list[tuple[str, Stored]]:

@@ -34,19 +34,20 @@ class Written:
 class Prepared(Generic[P, T]):
     """A function that makes a query from ids, texts and times; called, it returns the rows.
 
-    Use as a decorator. The function is called once: but for its arguments, given by position, the
-    query may depend on nothing that changes.
+    Use as a decorator. The function is called once for each number of arguments: but for these,
+    given by position, the query may depend on nothing that changes.
     """
 
     def __init__(self, write: Callable[P, QuerySet[Any, T]]) -> None:
         self._write = write
-        self._written: Written | None = None
+        self._written: dict[int, Written] = {}
+        """By how many values there are: `*ids` may be as many as its caller likes."""
         self.__doc__ = write.__doc__
 
     def __call__(self, *values: P.args, **no_others: P.kwargs) -> list[T]:
         """Return the rows of the query with these values."""
         assert not no_others, "values are given by position"
-        written = self._written or self._prepare(values)
+        written = self._written.get(len(values)) or self._prepare(values)
         params = written.params.copy()
         for place, number in written.places:
             params[place] = _adapted(values[number])
@@ -72,8 +73,8 @@ class Prepared(Generic[P, T]):
         adapted = [_adapted(mark) for mark in marks]
         places = [(at, adapted.index(one)) for at, one in enumerate(params) if one in adapted]
         assert {number for _, number in places} == {*range(len(marks))}, "a value that is not used"
-        self._written = Written(queryset, compiler, sql, list(params), places)
-        return self._written
+        self._written[len(values)] = Written(queryset, compiler, sql, list(params), places)
+        return self._written[len(values)]
 
 
 def _mark(value: Any, number: int) -> Any:

@@ -22,7 +22,7 @@ daemon off;
 pid {folder}/pid;
 error_log {folder}/log notice;
 worker_processes 1;
-events {{}}
+events {{ worker_connections 8192; }}
 http {{
     access_log off;
     client_body_temp_path {folder}/body;

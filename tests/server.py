@@ -19,6 +19,8 @@ ONE_PROCESS = pytest.mark.default_stack(
 
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 30
+BEHIND = ("nice", "-n", os.environ["BEHIND"]) if "BEHIND" in os.environ else ()
+"""How far the service stands back behind who loads it, which else would not be on time."""
 
 
 class Server:
@@ -59,6 +61,7 @@ class Server:
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
                 [
+                    *BEHIND,
                     sys.executable,
                     "manage.py",
                     "serve",
@@ -109,7 +112,7 @@ class Server:
 def worker(log: IO[str] | None = None, **env: str) -> Iterator[subprocess.Popen[str]]:
     """A `manage.py worker` that runs; it is ended if the test has not done so."""
     process = subprocess.Popen(
-        [sys.executable, "manage.py", "worker"],
+        [*BEHIND, sys.executable, "manage.py", "worker"],
         cwd=ROOT,
         env=os.environ | env,
         stdout=subprocess.PIPE,

@@ -82,6 +82,13 @@ def test_a_prepared_query_is_anybodys_at_the_same_time() -> None:
         assert list(threads.map(title, made * 5)) == [one.title for one in made * 5]
 
 
+def test_a_prepared_query_takes_as_many_ids_as_there_are() -> None:
+    made = [make_conversation() for _ in range(5)]
+    prepared = Prepared(lambda *ids: Conversation.objects.filter(pk__in=ids))
+    for some in (made, made[:2], made[1:], made[:1], made[3:]):
+        assert {one.pk for one in prepared(*(one.pk for one in some))} == {one.pk for one in some}
+
+
 def test_a_deferred_field_is_read_when_it_is_wanted() -> None:
     conversation = make_conversation([("visitor", "One?")])
     (message,) = Prepared(of_conversation)(conversation.pk, "visitor", timezone.now())

@@ -45,6 +45,7 @@ def report(
     report = Report("-".join(parts), title, keep=keep)
     yield report
     report.end(test.stash.get(passed, False), record_property)
+    assert not report.void, "void: the load generator itself was late"
 
 
 @pytest.fixture
