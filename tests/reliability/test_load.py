@@ -63,12 +63,14 @@ async def listen(socket: Socket, answer: str, delays: list[float]) -> str:
         await socket.next()
 
 
-async def stream(server: Server, key: str, answers: int) -> tuple[list[float], list[str]]:
-    """Have so many visitors ask within two seconds. Returns tokens' delays, and the answers."""
+async def stream(
+    server: Server, key: str, answers: int, *, within_s: float = 2
+) -> tuple[list[float], list[str]]:
+    """Have so many visitors ask one after the other. Returns tokens' delays, and the answers."""
     delays: list[float] = []
 
     async def one(number: int) -> str:
-        await asyncio.sleep(2 * number / answers)
+        await asyncio.sleep(within_s * number / answers)
         async with Visitor(server.url, key) as visitor:
             conversation = await visitor.conversation()
             async with visitor.socket(conversation) as socket:
@@ -90,7 +92,7 @@ async def test_among_many_sockets_every_token_comes_and_in_time(
         idle_sockets(server, at_openai.key, idle - answers),
         punctual(report, full=size == "full"),
     ):
-        delays, texts = await stream(server, at_openai.key, answers)
+        delays, texts = await stream(server, at_openai.key, answers, within_s=seconds / 3)
     shown = [[int(number) for number, _ in TOKEN.findall(text)] for text in texts]
     report.tell("sockets", idle)
     report.tell("answers", answers)
