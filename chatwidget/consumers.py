@@ -351,7 +351,7 @@ def _enter(token: str, address: str) -> tokens.Holder | float | tokens.TokenErro
 
 @Prepared
 def _newest(visitor: UUID, conversation: UUID) -> QuerySet[Message]:
-    found = Message.objects.to_show().filter(
+    found = Message.objects.only_to_show().filter(
         conversation=conversation, conversation__visitor_id=visitor
     )
     return found.order_by("-position")[:PAGE]

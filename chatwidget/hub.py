@@ -348,7 +348,7 @@ def padding(count: int) -> int:
 
 @Prepared
 def _messages(*ids: uuid.UUID) -> QuerySet[Message]:
-    found = Message.objects.to_show().filter(pk__in=ids)
+    found = Message.objects.only_to_show().filter(pk__in=ids)
     return found.order_by("conversation", "position")
 
 

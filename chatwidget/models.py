@@ -399,12 +399,26 @@ def copied_key(model: type[models.Model]) -> Any:
     )
 
 
+SHOWN = (
+    *("conversation", "position", "role", "status", "text", "seq", "citations", "links"),
+    *("attachments", "error", "takes_vote", "created_at", "changed_at", "completed_at"),
+    *("conversation__visitor", "conversation__visitor__widget__feedback_enabled"),
+    *("feedback__vote", "feedback__comment", "feedback__reasons", "feedback__updated_at"),
+    "feedback__delivery__state",
+)
+"""What of a message, and of what it is joined with, its JSON is made of."""
+
+
 class MessageQuerySet(models.QuerySet["Message"]):
     """Messages with what is needed to show them."""
 
     def to_show(self) -> "MessageQuerySet":
         """Join what a message's JSON holds: feedback with its delivery, the widget's settings."""
         return self.select_related("feedback__delivery", "conversation__visitor__widget")
+
+    def only_to_show(self) -> "MessageQuerySet":
+        """The same with no column more than that: for whoever shows them and no more."""
+        return self.to_show().only(*SHOWN)
 
     def open(self) -> "MessageQuerySet":
         """Keep the answers whose turn is not over.

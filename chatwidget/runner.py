@@ -7,6 +7,7 @@ one final state, and can be stopped, or given back when the process ends, at any
 import asyncio
 import contextlib
 import logging
+import math
 import time
 import uuid
 from collections import Counter
@@ -93,12 +94,24 @@ class Running:
         """The question goes out; nothing has come back yet by which its answer could be found."""
         self.stopped = claimed.message.stop_requested
         self.work: asyncio.Task[None] | None = None
+        self.text_at = math.inf
+        """When text came last, on the monotonic clock; the first is taken for fast."""
 
     @property
     def can_move(self) -> bool:
         """Whether another process could go on with it as if nothing had been."""
         resumes = provider_class(self.claimed.agent.provider).resumes
         return not self.sent or (resumes and not self.sending)
+
+    def is_fast(self) -> bool:
+        """Note that text came. Returns whether it comes so fast that waiting will gather more.
+
+        Where it does not, waiting would cost two turns of the loop a frame, and gather nothing.
+        """
+        window: float = settings.DELTA_WINDOW_S
+        now = time.monotonic()
+        gap, self.text_at = now - self.text_at, now
+        return window == 0 or gap < 1.5 * window
 
     def stop(self) -> None:
         """Stop listening to the vendor; the answer ends as stopped."""
@@ -348,7 +361,7 @@ class Runner:
             if running.verdict is Verdict.TRY:  # it answers: nobody else is to wait for the end
                 running.verdict = Verdict.ASK
                 await self._store.write(breaker.answered, claimed.agent, claimed.at)
-            if running.turn.finish is None:
+            if running.turn.finish is None and running.is_fast():
                 # What arrives meanwhile comes as one read: merging and back-pressure in one.
                 await asyncio.sleep(settings.DELTA_WINDOW_S)
         if running.turn.finish is Finish.TRUNCATED:

@@ -192,7 +192,7 @@ AGENT_FAILURES = env.int("AGENT_FAILURES", 5)
 AGENT_REST_S = env.float("AGENT_REST_S", 10.0)
 # How long a claimed turn stays another process's before it counts as orphaned.
 LEASE_S = env.float("LEASE_S", 15.0)
-# Deltas of one answer are merged so that at most one frame goes out in this time.
+# Deltas of an answer that comes faster are merged into one frame for each such time.
 DELTA_WINDOW_S = env.float("DELTA_WINDOW_S", 0.033)
 # Text of an answer that is still coming is stored at this pace. Other processes show it from there.
 SAVE_EVERY_S = env.float("SAVE_EVERY_S", 0.15 if REDIS_URL else 0.25)

@@ -323,7 +323,7 @@ class Messages(VisitorView):
     def get(self, request: Request, pk: UUID) -> Response:
         """List them: a page in ascending order, the newest page first."""
         conversation, limit = self.conversation(request, pk), self.limit(request)
-        found = Message.objects.to_show().filter(conversation=conversation)
+        found = Message.objects.only_to_show().filter(conversation=conversation)
         if cursor := request.query_params.get("before"):
             if not re.fullmatch("[0-9]{1,9}", cursor):
                 raise _bad_cursor()
