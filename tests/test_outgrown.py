@@ -36,6 +36,7 @@ from .cast import make_agent, make_widget
 from .feedback.conftest import raia_agent
 from .nginx import Nginx
 from .reliability.load import Tab, insist
+from .reliability.report import sized
 from .server import ROOT, Server, manage
 from .simulators.openai import OpenAISimulator
 from .simulators.raia import RaiaSimulator
@@ -199,18 +200,17 @@ def in_use(pool: Any) -> int:
 
 # --- rolling restart ------------------------------------------------------------------------------
 
-AT_ONCE = 20
 
-
-@pytest.mark.timeout(300)
+@sized("at_once", gate=20, full=100)
 async def test_a_rolling_restart_under_streams_loses_none(
     stack: Stack,
     at_openai: Widget,
     openai: OpenAISimulator,
     at_raia: Widget,
     raia: RaiaSimulator,
+    at_once: int,
 ) -> None:
-    """One server after the other is restarted. Half of the answers stream, half are polled for.
+    """D4: one server after the other is restarted. Half of the answers stream, half are polled for.
 
     What can be taken up elsewhere is; a model's stream cannot, and comes to its end where it is.
     """
@@ -227,7 +227,7 @@ async def test_a_rolling_restart_under_streams_loses_none(
             return tab, (await insist(visitor, "POST", path, body))["answer"]
 
         asked = await asyncio.gather(
-            *(arrive(widget) for widget in (at_openai, at_raia) for _ in range(AT_ONCE // 2))
+            *(arrive(widget) for widget in (at_openai, at_raia) for _ in range(at_once // 2))
         )
         for restarted in (stack.first, stack.second):
             assert await asyncio.to_thread(restarted.stop) == 0
@@ -238,10 +238,10 @@ async def test_a_rolling_restart_under_streams_loses_none(
             shown = await tab.until_ended(answer["id"])
             stored = Message.objects.get(pk=answer["id"])
             assert (shown["status"], shown["text"]) == ("completed", stored.text), stored.problem
-        streamed = [tab.messages[answer["id"]]["text"] for tab, answer in asked[: AT_ONCE // 2]]
+        streamed = [tab.messages[answer["id"]]["text"] for tab, answer in asked[: at_once // 2]]
         assert set(streamed) == {"".join(openai.tokens)}
         assert all(tab.lost for tab, _ in asked), "each was on a server that was restarted"
-    assert (len(openai.sends), len(raia.sends)) == (AT_ONCE // 2, AT_ONCE // 2)
+    assert (len(openai.sends), len(raia.sends)) == (at_once // 2, at_once // 2)
 
 
 # --- the proxy ------------------------------------------------------------------------------------
