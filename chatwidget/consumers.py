@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from channels.consumer import get_handler_name
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import DatabaseError
@@ -51,8 +52,6 @@ class BadFrameError(Exception):
 class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels is not typed
     """One tab of one visitor."""
 
-    channel_layer_alias = "none"  # the hub listens once for all sockets of the process
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._visitor = ""
@@ -67,6 +66,14 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
         self._closed = False
 
     # --- life -------------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Live as long as the socket. Channels would have a task for each frame, and wait for both
+        browser and layer."""
+        self.scope, self.base_send, self.channel_layer = scope, send, None
+        with suppress(StopConsumer):
+            while True:
+                await self.dispatch(await receive())
 
     async def connect(self) -> None:
         """Accept anyone; the first frame says who it is."""
