@@ -45,6 +45,8 @@ RETURNS_PER_S = 200
 """So many sockets that are sent away may come back in a second, to whoever takes them."""
 LONGEST_SPREAD_S = 6.0
 REVOKED = "revoked"
+EVERYBODY = "processes"
+"""The group that every process is in."""
 
 Bell = tuple[str, str]
 """A visitor, and the id of what is new to them."""
@@ -187,6 +189,11 @@ class Hub:
         if self._shared:
             self._background(self._send_bell(visitor, about))
 
+    def ring_all(self, bells: Collection[Bell]) -> None:
+        """Ring many bells by one message, which every process hears: texts grow many at a time."""
+        if self._shared and bells:
+            self._background(self._send_bells(bells))
+
     def revoke(self, visitor: str) -> None:
         """Close the visitor's sockets here."""
         for listener in tuple(self._listeners.get(visitor, ())):
@@ -256,20 +263,22 @@ class Hub:
 
     async def _rejoin_always(self) -> None:
         while True:
+            await self._layer.group_add(EVERYBODY, self._channel)
             for visitor in list(self._listeners):
                 await self._layer.group_add(f"visitor.{visitor}", self._channel)
             await asyncio.sleep(REJOIN_S)
 
     async def _hear(self) -> None:
         while True:
-            bell = await self._layer.receive(self._channel)
-            if bell["from"] == self._name:
+            message = await self._layer.receive(self._channel)
+            if message["from"] == self._name:
                 continue
-            if bell["about"] == REVOKED:
-                self.revoke(bell["visitor"])
-                continue
-            self._rung.add((bell["visitor"], bell["about"]))
-            if not self._reading:
+            for visitor, about in message["bells"]:
+                if about == REVOKED:
+                    self.revoke(visitor)
+                elif self.is_here(visitor):
+                    self._rung.add((visitor, about))
+            if self._rung and not self._reading:
                 self._background(self._read_news())
 
     async def _read_news(self) -> None:
@@ -296,9 +305,15 @@ class Hub:
             await self._layer.group_discard(f"visitor.{visitor}", self._channel)
 
     async def _send_bell(self, visitor: str, about: str) -> None:
-        bell = {"type": "bell", "from": self._name, "visitor": visitor, "about": about}
+        await self._send(f"visitor.{visitor}", [(visitor, about)])
+
+    async def _send_bells(self, bells: Collection[Bell]) -> None:
+        await self._send(EVERYBODY, bells)
+
+    async def _send(self, group: str, bells: Collection[Bell]) -> None:
+        message = {"type": "bells", "from": self._name, "bells": [list(one) for one in bells]}
         async with asyncio.timeout(LAYER_S):
-            await self._layer.group_send(f"visitor.{visitor}", bell)
+            await self._layer.group_send(group, message)
 
     def _background(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

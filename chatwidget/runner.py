@@ -478,10 +478,15 @@ class Runner:
         held = await self._store.write(
             claims.save_texts, [(one.claimed, text, seq) for one, text, seq in states]
         )
+        self._hub.ring_all(
+            [
+                (one.claimed.visitor, one.turn.message)
+                for (one, _, _), ours in zip(states, held, strict=True)
+                if ours
+            ]
+        )
         for (one, _, seq), ours in zip(states, held, strict=True):
             one.saved_seq = seq
-            if ours:
-                self._hub.ring(one.claimed.visitor, one.turn.message)
-            elif one.claimed.answer in self._running:
+            if not ours and one.claimed.answer in self._running:
                 one.lost = True
                 one.stop()
