@@ -133,7 +133,7 @@ class Places:
 
 
 @Prepared
-def _busy(now: datetime) -> QuerySet[Message, tuple[Any, ...]]:
+def _open_turns(now: datetime) -> QuerySet[Message, tuple[Any, ...]]:
     return (
         Message.objects.open()
         .exclude(agent=None)
@@ -150,7 +150,7 @@ def look() -> Places:
     """Read how busy everybody is."""
     places, still_open = Places(), Counter[uuid.UUID | str]()
     pairs: list[tuple[uuid.UUID, int, str, int]] = []
-    rows = _busy(timezone.now())
+    rows = _open_turns(timezone.now())
     for agent, agents_limit, resting_until, widget, widgets_limit, number, under_way in rows:
         places.of_agent[agent] = places.of_agent.get(agent, agents_limit) - under_way
         places.of_widget[widget] = places.of_widget.get(widget, widgets_limit) - under_way

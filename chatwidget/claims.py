@@ -23,7 +23,7 @@ from django.utils import timezone
 from . import breaker, paces
 from .admission import Room, Verdict, Waiting, choose, is_free
 from .events import AgentSaid, ConversationChanged, HumanSaid, Learned, MessageChanged
-from .models import Agent, Conversation, Message, Mode, Role, Status, Visitor
+from .models import SHOWN, Agent, Conversation, Message, Mode, Role, Status, Visitor
 from .polling import Span
 from .prepared import Prepared
 from .providers import provider_class
@@ -37,12 +37,10 @@ HISTORY = 60
 
 
 NEEDED = (
-    *("conversation", "position", "role", "status", "text", "seq", "citations", "links"),
-    *("attachments", "error", "takes_vote", "question", "upstream", "request_id"),
-    *("created_at", "changed_at", "completed_at", "sent_at", "stop_requested"),
-    *(f"conversation__{name}" for name in ("title", "mode", "upstream", "agent", "visitor")),
-    *("conversation__visitor__upstream", "conversation__visitor__widget__feedback_enabled"),
-    "feedback__vote",
+    *SHOWN,
+    *("question", "upstream", "request_id", "sent_at", "stop_requested"),
+    *(f"conversation__{name}" for name in ("title", "mode", "upstream", "agent")),
+    *("conversation__visitor__upstream", "feedback__vote"),
 )
 """What of a message, and of what it is joined with, a turn needs."""
 

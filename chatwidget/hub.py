@@ -187,12 +187,12 @@ class Hub:
     def ring(self, visitor: str, about: str) -> None:
         """Wake the other processes: there is something new to read of a message, say."""
         if self._shared:
-            self._background(self._send_bell(visitor, about))
+            self._background(self._send(f"visitor.{visitor}", [(visitor, about)]))
 
     def ring_all(self, bells: Collection[Bell]) -> None:
         """Ring many bells by one message, which every process hears: texts grow many at a time."""
         if self._shared and bells:
-            self._background(self._send_bells(bells))
+            self._background(self._send(EVERYBODY, bells))
 
     def revoke(self, visitor: str) -> None:
         """Close the visitor's sockets here."""
@@ -304,12 +304,6 @@ class Hub:
         async with asyncio.timeout(LAYER_S):
             await self._layer.group_discard(f"visitor.{visitor}", self._channel)
 
-    async def _send_bell(self, visitor: str, about: str) -> None:
-        await self._send(f"visitor.{visitor}", [(visitor, about)])
-
-    async def _send_bells(self, bells: Collection[Bell]) -> None:
-        await self._send(EVERYBODY, bells)
-
     async def _send(self, group: str, bells: Collection[Bell]) -> None:
         message = {"type": "bells", "from": self._name, "bells": [list(one) for one in bells]}
         async with asyncio.timeout(LAYER_S):
@@ -352,13 +346,13 @@ def changes(
 
 def messages_of(ids: list[uuid.UUID]) -> list[tuple[str, MessageChanged]]:
     """Read these messages: (visitor, message), each conversation's in its order."""
-    found = _messages(*ids, *ids[:1] * padding(len(ids)))
+    found = _messages(*padded(ids))
     return [(str(one.conversation.visitor_id), message_frame(one)) for one in found]
 
 
-def padding(count: int) -> int:
-    """Return how many to add so that the numbers that occur are few: powers of two."""
-    return (1 << (count - 1).bit_length()) - count
+def padded(ids: list[uuid.UUID]) -> list[uuid.UUID]:
+    """Repeat the last id until they are a power of two: few numbers occur, so few queries."""
+    return ids + ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
 
 
 @Prepared

@@ -403,10 +403,13 @@ SHOWN = (
     *("conversation", "position", "role", "status", "text", "seq", "citations", "links"),
     *("attachments", "error", "takes_vote", "created_at", "changed_at", "completed_at"),
     *("conversation__visitor", "conversation__visitor__widget__feedback_enabled"),
+)
+"""What of a message, and of whose it is, its JSON is made of."""
+SHOWN_OF_FEEDBACK = (
     *("feedback__vote", "feedback__comment", "feedback__reasons", "feedback__updated_at"),
     "feedback__delivery__state",
 )
-"""What of a message, and of what it is joined with, its JSON is made of."""
+"""What of its feedback."""
 
 
 class MessageQuerySet(models.QuerySet["Message"]):
@@ -418,7 +421,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def only_to_show(self) -> "MessageQuerySet":
         """The same with no column more than that: for whoever shows them and no more."""
-        return self.to_show().only(*SHOWN)
+        return self.to_show().only(*SHOWN, *SHOWN_OF_FEEDBACK)
 
     def open(self) -> "MessageQuerySet":
         """Keep the answers whose turn is not over.

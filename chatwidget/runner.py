@@ -478,15 +478,12 @@ class Runner:
         held = await self._store.write(
             claims.save_texts, [(one.claimed, text, seq) for one, text, seq in states]
         )
-        self._hub.ring_all(
-            [
-                (one.claimed.visitor, one.turn.message)
-                for (one, _, _), ours in zip(states, held, strict=True)
-                if ours
-            ]
-        )
+        bells = []
         for (one, _, seq), ours in zip(states, held, strict=True):
             one.saved_seq = seq
-            if not ours and one.claimed.answer in self._running:
+            if ours:
+                bells.append((one.claimed.visitor, one.turn.message))
+            elif one.claimed.answer in self._running:
                 one.lost = True
                 one.stop()
+        self._hub.ring_all(bells)
