@@ -123,6 +123,44 @@ def test_what_cannot_be_sent_is_said_and_keeps_nothing_else_back(
     assert sum("/attachments?" in url for url in asked) == 5
 
 
+def test_a_question_sent_while_its_file_is_on_the_way_goes_with_it(
+    bubble: Bubble, page: Page, raia: RaiaSimulator
+) -> None:
+    on_the_way: list[Route] = []
+    page.route("**/attachments?*", lambda route: on_the_way.append(route))
+    with page.expect_request("**/attachments?*"):
+        pick(bubble, bill())
+    bubble.ask("What is due?")
+    expect(bubble.button("Send message")).to_be_disabled()
+    assert raia.calls("send") == []
+    on_the_way[0].continue_()
+    bubble.finished()
+    assert raia.calls("send")[0].json["message"] == "What is due?"
+    assert [*raia.stored.values()] == [CONTENT]
+    expect(bubble.composer).to_have_value("")
+
+
+@pytest.mark.parametrize("then", ["the file fails", "more is written"])
+def test_a_question_sent_with_its_file_stays_where_that_would_surprise(
+    bubble: Bubble, page: Page, raia: RaiaSimulator, then: str
+) -> None:
+    on_the_way: list[Route] = []
+    page.route("**/attachments?*", lambda route: on_the_way.append(route))
+    with page.expect_request("**/attachments?*"):
+        pick(bubble, bill())
+    bubble.ask("What is due")
+    if then == "the file fails":
+        on_the_way[0].abort()
+        expect(waiting(bubble)).to_contain_text("The chat cannot be reached right now.")
+    else:
+        bubble.composer.press("!")
+        on_the_way[0].continue_()
+        expect(waiting(bubble)).to_contain_text(re.compile("195.kB"))
+    expect(bubble.button("Send message")).to_be_enabled()
+    expect(bubble.composer).to_have_value(re.compile("What is due"))
+    assert raia.calls("send") == []
+
+
 def test_a_file_is_taken_back_and_forgotten(bubble: Bubble, widget: Widget) -> None:
     pick(bubble, bill())
     expect(waiting(bubble)).to_contain_text(re.compile("195.kB"))
@@ -146,19 +184,6 @@ def test_an_upload_that_fails_is_said_and_can_be_tried_again(bubble: Bubble, pag
     page.unroute("**/attachments?*", fail)
     bubble.button("Try again").click()
     expect(waiting(bubble)).to_contain_text(re.compile("195.kB"))
-
-
-def test_nothing_is_sent_while_a_file_is_on_its_way(bubble: Bubble, page: Page) -> None:
-    held: list[Route] = []
-    page.route("**/attachments?*", lambda route: held.append(route))
-    pick(bubble, bill())
-    expect(waiting(bubble)).to_contain_text("Uploading…")
-    bubble.composer.fill("What is due?")
-    expect(bubble.button("Send message")).to_be_disabled()
-    bubble.composer.press("Enter")
-    expect(bubble.composer).to_have_value("What is due?")
-    held.pop().continue_()
-    expect(bubble.button("Send message")).to_be_enabled()
 
 
 def test_files_that_were_forgotten_meanwhile_are_asked_for_again(

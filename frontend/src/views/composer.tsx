@@ -26,7 +26,10 @@ export function Composer({ focus }: { focus: number }) {
     area.style.height = `${area.scrollHeight}px`;
   }, [value]);
 
+  // How many files had been refused when the visitor sent while others were still on their way.
+  const [held, setHeld] = useState<number | null>(null);
   const write = (written: string) => {
+    setHeld(null);
     setValue(written);
     chat.draft = written;
     if (written) void chat.connect();
@@ -34,14 +37,25 @@ export function Composer({ focus }: { focus: number }) {
   const { picked } = chat.state;
   const files = picked.flatMap(({ attachment }) => attachment ?? []);
   const uploading = picked.some(({ attachment, reason }) => !attachment && !reason);
-  const ready = (value.trim() !== "" || files.length > 0) && tooMany <= 0 && !busy && !uploading;
+  const refused = picked.filter(({ reason }) => reason).length;
+  const ready = (value.trim() !== "" || files.length > 0 || uploading) && tooMany <= 0 && !busy;
   const send = () => {
     if (!ready) return;
+    if (uploading) {
+      setHeld(refused);
+      return;
+    }
     // A question has words, be it the names of its files.
     chat.send(value.trim() || files.map(({ name }) => name).join(", "), files);
     write("");
     box.current?.focus();
   };
+  // It goes with the last of its files, and stays where one of them turned out not to.
+  useEffect(() => {
+    if (held === null || uploading) return;
+    setHeld(null);
+    if (refused <= held) send();
+  }, [held, uploading]);
   /** Whether it is files that are given. Words stay words, also those that bring a picture of themselves. */
   const holdsFiles = (data: DataTransfer | null) =>
     chat.files !== null && data?.types.includes("Files") === true && !data.types.includes("text/plain");
@@ -90,7 +104,7 @@ export function Composer({ focus }: { focus: number }) {
         class="send"
         aria-label={label}
         title={label}
-        disabled={!stoppable && !ready}
+        disabled={!stoppable && (!ready || held !== null)}
         onClick={() => {
           if (!stoppable) return;
           void chat.stop();
