@@ -37,7 +37,9 @@ def make_agent(
 
 
 def make_widget(agent: Agent | None = None, **fields: Any) -> Widget:
-    return Widget.objects.create(agent=agent or make_agent(), **{"name": "Site"} | fields)
+    # No answer begins with it: who waits for one is not to find it there already.
+    usual = {"name": "Site", "greeting": "Welcome."}
+    return Widget.objects.create(agent=agent or make_agent(), **usual | fields)
 
 
 def make_visitor(widget: Widget | None = None, **fields: Any) -> Visitor:
