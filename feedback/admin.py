@@ -25,6 +25,7 @@ from chatwidget.admin.base import (
     LongListAdmin,
     ModelForm,
     bounded_count,
+    counted,
     newest,
     recently,
 )
@@ -422,7 +423,7 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
             url=url,
             icon="up",
             figure=bounded_count(queue, 999),
-            caption=f"open to review. In the last 7 days {given} votes, {down} down",
+            caption=f"open to review. In the last 7 days {counted(given, 'vote')}, {down} down",
             lines=[
                 CardLine(
                     text=shorten(one.comment or getattr(one, "question", "") or "", 90),
@@ -433,7 +434,7 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
                 for one in latest
             ],
             empty="Thumbs up and down appear here, with what the visitor asked and was told.",
-            alert=f"{bounded_count(failed, 99)} votes could not be delivered"
+            alert=f"{counted(bounded_count(failed, 99), 'vote')} could not be delivered"
             if some_failed
             else "",
             alert_url=f"{url}?show=all&delivery={State.FAILED}",

@@ -19,7 +19,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
-from chatwidget.admin.base import ModelAdmin
+from chatwidget.admin.base import ModelAdmin, counted
 from chatwidget.models import Agent, Conversation, Widget
 from chatwidget.site import Card, CardLine, Menu
 
@@ -176,7 +176,8 @@ class DashboardAdmin(ModelAdmin[Tally]):
         figure, caption = "–", "no votes in the last 7 days"
         if share is not None and interval is not None:
             figure = f"{100 * share:.0f}\u00a0%"
-            caption = f"thumbs up in the last 7 days ({between(interval)}, {total.votes:,} votes)"
+            given = counted(f"{total.votes:,}", "vote")
+            caption = f"thumbs up in the last 7 days ({between(interval)}, {given})"
         return Card(
             title="Dashboard",
             url=f"{url}?days=7",
@@ -188,7 +189,7 @@ class DashboardAdmin(ModelAdmin[Tally]):
                     text=line.name,
                     note=f"{100 * line.figures.share:.0f} % of {line.figures.votes:,}"
                     if line.figures.share is not None
-                    else f"{line.figures.answers:,} answers",
+                    else counted(f"{line.figures.answers:,}", "answer"),
                     icon="agent",
                     url=f"{line.url}&days=7" if line.url else url,
                 )

@@ -172,6 +172,11 @@ def bounded_count(rows: QuerySet[Any], at_most: int = COUNTED_AT_MOST) -> str:
     return f"{at_most:,}+" if found > at_most else f"{found:,}"
 
 
+def counted(count: str, noun: str) -> str:
+    """Return "1 vote", "0 votes", "1,000+ votes"."""
+    return f"{count} {noun}" if count == "1" else f"{count} {noun}s"
+
+
 def vault_problem(open_sealed: Callable[[], object]) -> str:
     """Return why what is sealed cannot be opened; empty when it can."""
     try:

@@ -223,6 +223,16 @@ def test_the_front_page_leads_to_the_dashboard(operator: Client) -> None:
     assert f"?agent={site.agent_id}&amp;days=7" in front
 
 
+def test_the_front_page_counts_one_as_one(operator: Client) -> None:
+    tally(rival("Ann"), 1, answers=1)
+    tally(rival("Bob"), 1, answers=12, up=1)
+    make_feedback(delivery=State.FAILED)
+    front = words_of(operator.get("/admin/").content.decode())
+    for said in (" 1 answer ", "%, 1 vote)", "In the last 7 days 1 vote, 1 down"):
+        assert said in front
+    assert "1 vote could not be delivered" in front
+
+
 def test_hostile_names_are_shown_as_text(operator: Client) -> None:
     tally(make_widget(make_agent(HOSTILE), name=HOSTILE), answers=20, up=12, down=3)
     tally(make_widget(make_agent("Ann"), name="Site"), answers=10)
