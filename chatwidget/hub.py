@@ -40,7 +40,8 @@ LAYER_S = 1.0
 """The layer may take so long, not longer: nothing depends on it."""
 QUIET_S = 10.0
 """While the layer is away, the log says so this often."""
-REMEMBERED = 5000
+REMEMBERED_S = 30.0
+"""What was told is remembered for longer than a sweep looks back. At worst it is told again."""
 RETURNS_PER_S = 200
 """So many sockets that are sent away may come back in a second, to whoever takes them."""
 LONGEST_SPREAD_S = 6.0
@@ -94,7 +95,9 @@ class Hub:
         self._leaving = False
         self._turns: dict[str, Turn] = {}
         self._told: OrderedDict[str, tuple[str, float]] = OrderedDict()
-        """What listeners here were told last of a message or conversation: its version, when."""
+        """What listeners here were told last of a message or conversation: its version, when.
+
+        The oldest first."""
         self._shown: dict[str, float] = {}
         """When a socket of a visitor here was last sent a snapshot."""
         self._swept_until = timezone.now()
@@ -210,7 +213,10 @@ class Hub:
     def _remember(self, frame: Stored) -> None:
         self._told[frame.about] = version_of(frame), time.monotonic()
         self._told.move_to_end(frame.about)
-        if len(self._told) > REMEMBERED:
+
+    def _forget(self) -> None:
+        until = time.monotonic() - REMEMBERED_S
+        while self._told and next(iter(self._told.values()))[1] < until:
             self._told.popitem(last=False)
 
     def _is_stale(self, visitor: str, about: str, read_at: float) -> bool:
@@ -229,19 +235,24 @@ class Hub:
             await asyncio.sleep(SWEEP_S)
             try:
                 await self._sweep()
-            except Exception:  # the next sweep looks further back
+            except Exception:
                 log.exception("sweep failed")
 
     async def _sweep(self) -> None:
-        since, self._swept_until = self._swept_until, timezone.now()
+        self._forget()
+        began = timezone.now()
         if not self._listeners:
+            self._swept_until = began
             return
         visitors, read_at = list(self._listeners), time.monotonic()
-        conversations, versions = await self._store.read(changes, visitors, since - OVERLAP)
+        conversations, versions = await self._store.read(
+            changes, visitors, self._swept_until - OVERLAP
+        )
         unknown = [one for one, version in versions if not self._is_known(str(one), version)]
         news: list[tuple[str, Stored]] = [*conversations]
         if unknown:
             news = [*await self._store.read(messages_of, unknown), *conversations]
+        self._swept_until = began  # or the next one looks as far back as this one
         for visitor, frame in news:
             if not self._is_stale(visitor, frame.about, read_at):  # else the next sweep sees it
                 self._tell(visitor, frame)

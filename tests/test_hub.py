@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from chatwidget import hub as hub_module
 from chatwidget.events import ConversationChanged, Frame, MessageChanged, Stored
 from chatwidget.hub import Hub
 
@@ -27,9 +28,11 @@ class SlowStore:
 
     def __init__(self) -> None:
         self.reads: asyncio.Queue[asyncio.Future[Any]] = asyncio.Queue()
+        self.asked: list[tuple[Any, ...]] = []
         self.loaded = 0
 
-    async def read(self, *_: object) -> Any:
+    async def read(self, *asked: Any) -> Any:
+        self.asked.append(asked)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.reads.put_nowait(answer)
         return await answer
@@ -120,6 +123,30 @@ async def test_what_another_process_changed_is_told_once(
     assert tab.told == [message("streaming", "1"), conversation(0)]
     await sweep(hub, store, message("streaming", "2"), conversation(1))
     assert tab.told[2:] == [message("streaming", "2"), conversation(1)]
+
+
+async def test_a_sweep_that_fails_is_made_up_for_by_the_next(hub: Hub, store: SlowStore) -> None:
+    failing = asyncio.create_task(hub._sweep())
+    (await store.reads.get()).set_exception(OSError("the database is away"))
+    with pytest.raises(OSError, match="away"):
+        await failing
+    for _ in range(2):
+        await sweep(hub, store)
+    failed, made_up, later = (since for _, _, since in store.asked)
+    assert made_up == failed
+    assert later > failed
+
+
+async def test_what_was_told_is_not_remembered_for_longer_than_sweeps_look_back(
+    hub: Hub, store: SlowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert hub_module.OVERLAP.total_seconds() + hub_module.SWEEP_S < hub_module.REMEMBERED_S
+    hub.publish(VISITOR, message("completed", "1"), conversation(1))
+    await sweep(hub, store)
+    assert len(hub._told) == 2
+    monkeypatch.setattr(hub_module, "REMEMBERED_S", 0.0)
+    await sweep(hub, store)
+    assert not hub._told
 
 
 async def test_a_bell_is_read_again_when_something_was_told_meanwhile(
