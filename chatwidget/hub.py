@@ -181,16 +181,15 @@ class Hub:
                 text = encode(frame)
                 for listener in listeners:
                     listener.deliver(frame, text)
-            if ring:
-                self.ring(
-                    visitor,
-                    frame.conversation if isinstance(frame, ConversationChanged) else frame.message,
-                )
+        if ring:
+            told = (one.message if isinstance(one, Delta) else one.about for one in frames)
+            self.ring(visitor, *told)
 
-    def ring(self, visitor: str, about: str) -> None:
+    def ring(self, visitor: str, *about: str) -> None:
         """Wake the other processes: there is something new to read of a message, say."""
-        if self._shared:
-            self._background(self._send(f"visitor.{visitor}", [(visitor, about)]))
+        if self._shared and about:
+            bells = [(visitor, one) for one in about]
+            self._background(self._send(f"visitor.{visitor}", bells))
 
     def ring_all(self, bells: Collection[Bell]) -> None:
         """Ring many bells by one message, which every process hears: texts grow many at a time."""
@@ -372,11 +371,17 @@ def _messages(*ids: uuid.UUID) -> QuerySet[Message]:
     return found.order_by("conversation", "position")
 
 
+@Prepared
+def _conversations(*ids: uuid.UUID) -> QuerySet[Conversation]:
+    return Conversation.objects.filter(pk__in=ids)
+
+
 def news_of(rung: Collection[Bell]) -> list[tuple[str, Stored]]:
     """Read the messages and conversations that bells told of, each if it is its visitor's."""
-    ids = [about for _, about in rung]
-    messages = messages_of([uuid.UUID(one) for one in ids])
-    conversations = Conversation.objects.filter(pk__in=ids)
+    messages = messages_of([uuid.UUID(about) for _, about in rung])
+    found = {frame.message for _, frame in messages}
+    rest = [uuid.UUID(about) for _, about in rung if about not in found]
+    conversations = _conversations(*padded(rest)) if rest else []
     news: list[tuple[str, Stored]] = [
         *messages,
         *((str(one.visitor_id), conversation_frame(one)) for one in conversations),
