@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.db import transaction
 
-from . import jobs
+from . import jobs, memory
 from .admission import Waiting
 from .events import Frame
 from .hub import REVOKED, Hub
@@ -43,9 +43,11 @@ class Process:
         self.runner = Runner(self.store, self.hub, self.http)
         self.lanes = Lanes(wake)
         self.jobs = jobs.Loop() if background else None
+        self._memory = self.loop.create_task(memory.give_back_always(self.store))
 
     async def stop(self) -> None:
         """Give running turns back and end everything, in the order of dependence."""
+        self._memory.cancel()
         await self.runner.drain()
         if self.jobs:
             await self.jobs.stop()
