@@ -59,6 +59,8 @@ class Moveworks(AfterTheAnswer):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.stream = ResponseStream(self)
+        self._may_have_ids = False
+        """The read that has the ids for feedback failed: a vote reads again."""
 
     # --- a turn -----------------------------------------------------------------------------------
 
@@ -150,7 +152,8 @@ class Moveworks(AfterTheAnswer):
         try:
             read = yield from self._read_response(again=False, within_s=self.number("read_back_s"))
         except ProviderError:
-            read = None  # the answer is there; only its feedback ids may be missing
+            read = None
+        self._may_have_ids = not messages(read)
         return read if messages(read) else self.stream.response
 
     def _poll(self, ask: Ask) -> Steps:
@@ -199,7 +202,7 @@ class Moveworks(AfterTheAnswer):
         yield Learned(
             answer={"response": self.id(rated, "response_id"), **callbacks(rated)},
             answer_id=self.id(rated, "message_id"),
-            rateable=bool(callbacks(rated)),
+            rateable=bool(callbacks(rated)) or self._may_have_ids,
         )
         extends = self.stream.shown and text.startswith(self.stream.shown)
         yield Snapshot(text) if extends else Rewritten(text)

@@ -338,9 +338,25 @@ async def test_the_last_read_may_fail_and_the_answer_stands(
     server: Server, widget: Widget, moveworks: MoveworksSimulator, fault: Fault
 ) -> None:
     moveworks.fail_always("poll", fault)
-    answer = await ask(server, widget)
-    completed(answer)
-    assert not answer["rateable"], "feedback ids are certain in that read only"
+    async with Visitor(server.url, widget.key) as visitor:
+        answer = await visitor.ask_and_wait(QUESTION)
+        completed(answer)
+        # The ids for feedback are certain in that read only: now the vote reads them.
+        await visitor.vote(answer, vote="down")
+        assert (await settled(visitor, answer))["delivery"] == "delivered"
+    assert moveworks.votes() == [Vote("unhelpful")]
+
+
+async def test_a_vote_without_ids_fails_openly_where_there_are_none(
+    server: Server, widget: Widget, moveworks: MoveworksSimulator
+) -> None:
+    moveworks.answer = lambda _: Reply("It is open.", rateable=False)
+    moveworks.fail_always("poll", Status(500))
+    async with Visitor(server.url, widget.key) as visitor:
+        answer = await visitor.ask_and_wait(QUESTION)
+        await visitor.vote(answer, vote="up")
+        assert (await settled(visitor, answer))["delivery"] == "unsupported"
+    assert moveworks.votes() == []
 
 
 async def test_a_failing_moment_while_polling_is_waited_out(

@@ -117,6 +117,7 @@ class Scene:
         if point in faults:
             for voter in self.voters:
                 voter.case.simulator.fail_next(voter.case.operations["rate"], faults[point]())
+        before = [len(voter.calls()) for voter in self.voters]
         votes = [asyncio.create_task(voter.change_mind()) for voter in self.voters]
         if point == "connecting":
             ports = [simulator.port for simulator in simulators]
@@ -130,6 +131,14 @@ class Scene:
             # One transaction is open at a time: the other three wait behind it.
             due = 1 if point in ("before commit", "answered, not noted") else len(simulators)
             await eventually(lambda: self.pause.reached >= due, timeout_s=PATIENCE_S)
+        if point == "answered, not noted":  # those who wait behind the one have called, too
+            await eventually(
+                lambda: all(
+                    len(voter.calls()) > calls
+                    for voter, calls in zip(self.voters, before, strict=True)
+                ),
+                timeout_s=PATIENCE_S,
+            )
         if point not in OF_THE_SERVER:
             await asyncio.gather(*votes)
         self.votes = votes
@@ -201,7 +210,9 @@ async def scene(database: dict[str, str], folder: Path) -> AsyncIterator[Scene]:
 
         async def voter(case: Case, key: str) -> Voter:
             visitor = await stack.enter_async_context(Visitor(made.server.url, key))
-            return Voter(case, visitor, await visitor.ask_and_wait("Hello"))
+            answer = await visitor.ask_and_wait("Hello")
+            assert answer["status"] == "completed", (case.provider, answer)
+            return Voter(case, visitor, answer)
 
         made.voters = list(await asyncio.gather(*map(voter, cases, keys)))
         yield made
