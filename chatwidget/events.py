@@ -163,6 +163,11 @@ class Delta:
     seq: int
     text: str
 
+    @property
+    def about(self) -> str:
+        """The id of what has changed."""
+        return self.message
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageChanged:

@@ -182,8 +182,7 @@ class Hub:
                 for listener in listeners:
                     listener.deliver(frame, text)
         if ring:
-            told = (one.message if isinstance(one, Delta) else one.about for one in frames)
-            self.ring(visitor, *told)
+            self.ring(visitor, *(one.about for one in frames))
 
     def ring(self, visitor: str, *about: str) -> None:
         """Wake the other processes: there is something new to read of a message, say."""

@@ -478,7 +478,7 @@ def chosen(queryset: QuerySet[Feedback]) -> QuerySet[Feedback]:
 
 
 def votes(count: int) -> str:
-    return "1 vote is" if count == 1 else f"{count} votes are"
+    return f"{counted(str(count), 'vote')} {'is' if count == 1 else 'are'}"
 
 
 def review_in_words(feedback: Feedback) -> SafeString:

@@ -21,7 +21,7 @@ from ..models import Agent
 from ..providers import PROVIDERS, Provider
 from ..providers.base import Field
 from ..site import Card, CardLine, Menu
-from .base import ModelAdmin, ModelForm, vault_problem
+from .base import ModelAdmin, ModelForm, counted, vault_problem
 from .capabilities import capabilities
 from .text import shorten, visible
 
@@ -260,11 +260,7 @@ class AgentAdmin(ModelAdmin[Agent]):
             return "No widget yet"
         url = reverse("admin:chatwidget_widget_changelist")
         return format_html(
-            '<a href="{}?agent__id__exact={}">{} {}</a>',
-            url,
-            agent.pk,
-            uses,
-            "widget" if uses == 1 else "widgets",
+            '<a href="{}?agent__id__exact={}">{}</a>', url, agent.pk, counted(str(uses), "widget")
         )
 
     # --- the connection test ---

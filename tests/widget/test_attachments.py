@@ -57,6 +57,16 @@ def waiting(bubble: Bubble) -> Locator:
     return bubble.panel.locator("form").get_by_role("listitem")
 
 
+def pick_slowly(bubble: Bubble) -> Route:
+    """Pick a file whose upload goes on, or ends, as the test says."""
+    on_the_way: list[Route] = []
+    bubble.page.route("**/attachments?*", lambda route: on_the_way.append(route))
+    with bubble.page.expect_request("**/attachments?*"):
+        pick(bubble, bill())
+    expect(waiting(bubble)).to_contain_text("Uploading…")
+    return on_the_way[0]
+
+
 def test_a_file_goes_with_its_question_to_the_agent(
     bubble: Bubble, page: Page, raia: RaiaSimulator, axe: str, complaints: list[str]
 ) -> None:
@@ -124,16 +134,14 @@ def test_what_cannot_be_sent_is_said_and_keeps_nothing_else_back(
 
 
 def test_a_question_sent_while_its_file_is_on_the_way_goes_with_it(
-    bubble: Bubble, page: Page, raia: RaiaSimulator
+    bubble: Bubble, raia: RaiaSimulator
 ) -> None:
-    on_the_way: list[Route] = []
-    page.route("**/attachments?*", lambda route: on_the_way.append(route))
-    with page.expect_request("**/attachments?*"):
-        pick(bubble, bill())
+    upload = pick_slowly(bubble)
     bubble.ask("What is due?")
     expect(bubble.button("Send message")).to_be_disabled()
+    expect(bubble.composer).to_have_value("What is due?")
     assert raia.calls("send") == []
-    on_the_way[0].continue_()
+    upload.continue_()
     bubble.finished()
     assert raia.calls("send")[0].json["message"] == "What is due?"
     assert [*raia.stored.values()] == [CONTENT]
@@ -142,19 +150,16 @@ def test_a_question_sent_while_its_file_is_on_the_way_goes_with_it(
 
 @pytest.mark.parametrize("then", ["the file fails", "more is written"])
 def test_a_question_sent_with_its_file_stays_where_that_would_surprise(
-    bubble: Bubble, page: Page, raia: RaiaSimulator, then: str
+    bubble: Bubble, raia: RaiaSimulator, then: str
 ) -> None:
-    on_the_way: list[Route] = []
-    page.route("**/attachments?*", lambda route: on_the_way.append(route))
-    with page.expect_request("**/attachments?*"):
-        pick(bubble, bill())
+    upload = pick_slowly(bubble)
     bubble.ask("What is due")
     if then == "the file fails":
-        on_the_way[0].abort()
+        upload.abort()
         expect(waiting(bubble)).to_contain_text("The chat cannot be reached right now.")
     else:
         bubble.composer.press("!")
-        on_the_way[0].continue_()
+        upload.continue_()
         expect(waiting(bubble)).to_contain_text(re.compile("195.kB"))
     expect(bubble.button("Send message")).to_be_enabled()
     expect(bubble.composer).to_have_value(re.compile("What is due"))
