@@ -15,11 +15,16 @@ from . import attachments, logs, process
 from .admission import busy, is_free
 from .claims import locked
 from .models import Attachment, Conversation, Message, Role, Status, Visitor
+from .prepared import Insert, Update
 from .problems import Problem
 from .serializers import conversation_frame, message_frame
 
 TITLE_CHARS = 60
 NO_FILES = "One of these files is not there any more, or cannot be given in this chat."
+GROWS = ("last_position", "title", "updated_at", "changed_at")
+"""What of a conversation changes when somebody asks."""
+
+_insert, _grow = Insert(Message), Update(Conversation, *GROWS)
 
 
 def find_message(visitor: Visitor, message_id: uuid.UUID) -> Message:
@@ -155,12 +160,12 @@ def _store(
             fresh.last_position += 1
             message.conversation, message.position = conversation, fresh.last_position
             message.created_at = message.changed_at = now
-        Message.objects.bulk_create(messages)
+        _insert(*messages)
         if files:
             Attachment.objects.filter(pk__in=files).update(question=messages[0])
         fresh.title = fresh.title or title
         fresh.updated_at = fresh.changed_at = now
-        fresh.save(update_fields=["last_position", "title", "updated_at", "changed_at"])
+        _grow(**{name: getattr(fresh, name) for name in GROWS}, id=fresh.pk)
         return fresh
 
     try:

@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
@@ -25,7 +24,7 @@ from .admission import Room, Verdict, Waiting, choose, is_free
 from .events import AgentSaid, ConversationChanged, HumanSaid, Learned, MessageChanged
 from .models import SHOWN, Agent, Conversation, Message, Mode, Role, Status, Visitor
 from .polling import Span
-from .prepared import Prepared
+from .prepared import Prepared, Update
 from .providers import provider_class
 from .providers.base import Ask, Attached, Known, Past
 from .serializers import MessageOut, conversation_frame, message_frame
@@ -212,6 +211,21 @@ def known_before(conversation: Conversation) -> Known:
     )
 
 
+ENDED = (
+    *("status", "text", "seq", "citations", "links", "error", "takes_vote"),
+    *("completed_at", "changed_at"),
+)
+"""What of an answer is its end; and what of its conversation."""
+ENDED_IN_CONVERSATION = ("unread", "updated_at", "changed_at", "sync_at")
+
+OURS: dict[str, Any] = {"where": ("id", "lease_token"), "also": "completed_at IS NULL"}
+"""As `_mine`. Whose lease is lost finds no row."""
+_sent = Update(Message, "sent_at", **OURS)
+_save_text = Update(Message, "text", "seq", "status", "lease_until", "changed_at", **OURS)
+_end = Update(Message, *ENDED, "problem", "upstream_id", "lease_until", **OURS)
+_end_in_conversation = Update(Conversation, *ENDED_IN_CONVERSATION)
+
+
 def _mine(claimed: Claimed) -> Any:
     return Message.objects.open().filter(pk=claimed.answer, lease_token=claimed.token)
 
@@ -231,7 +245,7 @@ def _locked(claimed: Claimed) -> Conversation:
 
 def mark_sent(claimed: Claimed) -> None:
     """Note that the question goes out now. Raises LeaseLostError."""
-    _expect(_mine(claimed).update(sent_at=timezone.now()))
+    _expect(_sent(sent_at=timezone.now(), id=claimed.answer, lease_token=claimed.token))
 
 
 def learn(claimed: Claimed, learned: Learned) -> None:
@@ -255,26 +269,22 @@ def learn(claimed: Claimed, learned: Learned) -> None:
 
 
 def save_texts(states: Collection[tuple[Claimed, str, int]]) -> list[bool]:
-    """Store texts so far and renew their leases. Returns which turns are still ours.
-
-    In plain SQL, since nothing is stored as often.
-    """
+    """Store texts so far and renew their leases. Returns which turns are still ours."""
     now, lease_until = timezone.now(), _lease_end()
     conversations = [claimed.conversation for claimed, _, _ in states]
     Conversation.objects.filter(pk__in=conversations).update(changed_at=now)
-    as_time, as_id = connection.ops.adapt_datetimefield_value, Message._meta.pk.get_db_prep_value
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            SAVE,
-            [
-                [
-                    *(text, seq, Status.STREAMING if seq else Status.PENDING),
-                    *(as_time(lease_until), as_time(now)),
-                    *(as_id(claimed.answer, connection), as_id(claimed.token, connection)),
-                ]
-                for claimed, text, seq in states
-            ],
-        )
+    _save_text.each(
+        {
+            "text": text,
+            "seq": seq,
+            "status": Status.STREAMING if seq else Status.PENDING,
+            "lease_until": lease_until,
+            "changed_at": now,
+            "id": claimed.answer,
+            "lease_token": claimed.token,
+        }
+        for claimed, text, seq in states
+    )
     tokens = {claimed.token for claimed, _, _ in states}
     held = set(
         Message.objects.open()
@@ -282,12 +292,6 @@ def save_texts(states: Collection[tuple[Claimed, str, int]]) -> list[bool]:
         .values_list("pk", "lease_token")
     )
     return [(claimed.answer, claimed.token) in held for claimed, _, _ in states]
-
-
-SAVE = """
-    UPDATE chatwidget_message
-    SET text = %s, seq = %s, status = %s, lease_until = %s, changed_at = %s
-    WHERE id = %s AND lease_token = %s AND completed_at IS NULL"""
 
 
 def stops_requested(answers: Iterable[uuid.UUID]) -> list[uuid.UUID]:
@@ -363,12 +367,13 @@ def finish(claimed: Claimed, final: Final) -> tuple[MessageChanged, Conversation
     message.error, message.takes_vote = final.error, final.rateable
     message.completed_at = message.changed_at = now
     _expect(
-        _mine(claimed).update(
+        _end(
             **{name: getattr(message, name) for name in ENDED},
             problem=final.problem[:500],
             upstream_id=_once(conversation, final.answer_id[:200]),
-            lease_token=None,
             lease_until=None,
+            id=claimed.answer,
+            lease_token=claimed.token,
         )
     )
     if final.span:
@@ -377,14 +382,10 @@ def finish(claimed: Claimed, final: Final) -> tuple[MessageChanged, Conversation
     conversation.sync_at = now + FOLLOW_SOON if follows else None
     conversation.unread += final.status == Status.COMPLETED
     conversation.updated_at = conversation.changed_at = now
-    conversation.save(update_fields=["unread", "updated_at", "changed_at", "sync_at"])
+    _end_in_conversation(
+        **{name: getattr(conversation, name) for name in ENDED_IN_CONVERSATION}, id=conversation.pk
+    )
     return message_frame(message), conversation_frame(conversation)
-
-
-ENDED = (
-    *("status", "text", "seq", "citations", "links", "error", "takes_vote"),
-    *("completed_at", "changed_at"),
-)
 
 
 def _once(conversation: Conversation, answer_id: str) -> str:

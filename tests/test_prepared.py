@@ -11,8 +11,8 @@ from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from chatwidget.models import Conversation, Message
-from chatwidget.prepared import Prepared
+from chatwidget.models import Conversation, Message, Role
+from chatwidget.prepared import Insert, Prepared, Update
 
 from .cast import make_conversation
 
@@ -100,3 +100,68 @@ def test_a_value_that_no_query_holds_is_refused() -> None:
         Prepared(lambda ids: Message.objects.filter(pk__in=ids))([uuid.uuid4()])
     with pytest.raises(AssertionError, match="not used"):
         Prepared(lambda pk: Message.objects.all())(uuid.uuid4())
+
+
+def test_rows_that_are_neither_objects_nor_tuples_are_refused() -> None:
+    with pytest.raises(TypeError, match="objects or tuples"):
+        Prepared(lambda pk: Message.objects.filter(pk=pk).values("text"))(uuid.uuid4())
+
+
+TELL = Update(Message, "text", "citations", "completed_at", where=("id", "role"), also="seq < 5")
+
+
+def test_an_update_changes_what_its_conditions_hold_for_and_nothing_else() -> None:
+    conversation = make_conversation([("visitor", "One?"), ("agent", "Yes.")])
+    question, answer = conversation.messages.all()
+    now, sources = timezone.now(), [{"title": "Ü", "url": ""}]
+    told = {"text": "No.", "citations": sources, "completed_at": now, "role": Role.AGENT}
+    assert TELL(**told, id=question.pk) == 0
+    assert TELL(**told, id=answer.pk) == 1
+    answer.refresh_from_db()
+    assert (answer.text, answer.citations, answer.completed_at) == ("No.", sources, now)
+    assert [one.text for one in conversation.messages.all()] == ["One?", "No."]
+    Message.objects.filter(pk=answer.pk).update(seq=5)
+    assert TELL(**told, id=answer.pk) == 0
+
+
+def test_an_update_may_be_of_many_rows_each_with_its_values() -> None:
+    conversation = make_conversation([("agent", "A"), ("agent", "B"), ("agent", "C")])
+    rest = {"citations": [], "completed_at": timezone.now(), "role": Role.AGENT}
+    first, _, third = conversation.messages.all()
+    TELL.each({"text": f"{one.text}!", "id": one.pk, **rest} for one in (first, third))
+    assert [one.text for one in conversation.messages.all()] == ["A!", "B", "C!"]
+
+
+def test_an_update_without_one_of_its_values_is_refused() -> None:
+    with pytest.raises(AssertionError, match="all values"):
+        TELL(text="No.", id=uuid.uuid4())
+
+
+def test_an_insert_stores_what_saving_would() -> None:
+    saved, inserted = make_conversation(title="A"), make_conversation(title="A")
+    page = {"url": "https://shop.example/", "title": "\N{SNOWMAN}"}
+
+    def pair(conversation: Conversation) -> list[Message]:
+        question = Message(
+            conversation=conversation, position=1, role=Role.VISITOR, text="?", page=page
+        )
+        question.completed_at = question.created_at
+        answer = Message(conversation=conversation, position=2, role=Role.AGENT, status="pending")
+        answer.question = question
+        return [question, answer]
+
+    for one in pair(saved):
+        one.save()
+    made = pair(inserted)
+    Insert(Message)(*made)
+    own = {"id", "conversation_id", "question_id", "created_at", "changed_at", "completed_at"}
+
+    def columns(conversation: Conversation) -> list[dict[str, Any]]:
+        rows: Any = conversation.messages.order_by("position").values()
+        return [{name: row[name] for name in row if name not in own} for row in rows]
+
+    assert columns(inserted) == columns(saved)
+    assert inserted.messages.get(position=2).question == made[0]
+    made[0].text = "??"
+    made[0].save()  # it knows that it is stored
+    assert inserted.messages.get(position=1).text == "??"
