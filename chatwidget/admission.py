@@ -231,25 +231,34 @@ def _still_open(
     )
 
 
-def busy(conversation: Conversation) -> tuple[float, str]:
-    """Return (0, "") if one more question may be asked in this conversation.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What one more question in a conversation would find."""
 
-    Otherwise the seconds after which it is worth asking again, and whom it waits for: `agent`
-    (also for its share, the widget's) or `visitor`.
-    """
-    visitor = conversation.visitor
+    wait_s: float = 0.0
+    """Seconds after which it is worth asking again."""
+    whom: str = ""
+    """Whom it would wait for so long, and cannot be taken: `agent` (also for its share, the
+    widget's) or `visitor`."""
+    at_once: bool = False
+    """Nobody waits, and there is room for one more: its answer may begin."""
+
+
+def outlook(conversation: Conversation) -> Outlook:
+    """Return what one more question would find. Belongs into the transaction that stores it."""
+    agent, visitor = conversation.agent, conversation.visitor
     counts = _still_open.first(conversation.agent_id, visitor.widget_id, visitor.pk)
     assert counts is not None, "nothing is grouped, so there is one row"
     _, of_agent, of_widget, of_visitor = counts
     if settings.RATE_LIMITS and of_visitor >= settings.VISITOR_AT_ONCE:
-        return SOONEST_S, "visitor"
-    if (
-        of_agent < 2 * conversation.agent.answers_at_once
-        and of_widget < 2 * visitor.widget.answers_at_once
-    ):
-        return 0.0, ""
+        return Outlook(wait_s=SOONEST_S, whom="visitor")
+    limit, widgets_limit = agent.answers_at_once, visitor.widget.answers_at_once
+    if of_agent < limit and of_widget < widgets_limit:
+        return Outlook(at_once=agent.resting_until is None)
+    if of_agent < 2 * limit and of_widget < 2 * widgets_limit:
+        return Outlook()
     # As long as whoever is first in line has waited: by then the line of now has begun.
     line = Message.objects.open().filter(is_free(), agent=conversation.agent_id)
     oldest = line.aggregate(at=Min("created_at"))["at"] or timezone.now()
     waited = (timezone.now() - oldest).total_seconds()
-    return min(max(waited, SOONEST_S), LATEST_S), "agent"
+    return Outlook(wait_s=min(max(waited, SOONEST_S), LATEST_S), whom="agent")

@@ -5,15 +5,16 @@ Called by views, on their threads. Everything raised is a Problem with a code of
 
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from django.db import IntegrityError
+from django.db import DatabaseError, IntegrityError
 from django.utils import timezone
 
 from . import attachments, logs, process
-from .admission import busy, is_free
-from .claims import locked
+from .admission import Outlook, is_free, outlook
+from .claims import Claimed, lease, leased, locked
 from .models import Attachment, Conversation, Message, Role, Status, Visitor
 from .prepared import Insert, Update
 from .problems import Problem
@@ -85,20 +86,19 @@ def ask(
     return *_asked_before(asked, conversation, text, files), False
 
 
-def _too_busy(conversation: Conversation) -> Problem | None:
-    """Return why nothing more can be asked now, and when it can: a few short queries."""
-    wait_s, whom = busy(conversation)
-    match whom:
+def _too_busy(conversation: Conversation, found: Outlook) -> Problem | None:
+    """Return why nothing more can be asked now, and when it can."""
+    match found.whom:
         case "":
             return None
         case _ if Message.objects.open().filter(conversation=conversation).exists():
             return Problem("answer_in_progress")
         case "visitor":
             words = "Your other questions are still being answered."
-            return Problem("rate_limited", words, retry_after_s=wait_s)
+            return Problem("rate_limited", words, retry_after_s=found.wait_s)
         case _:
             words = "Many people are asking right now. Please ask again in a moment."
-            return Problem("rate_limited", words, retry_after_s=wait_s, reason="busy")
+            return Problem("rate_limited", words, retry_after_s=found.wait_s, reason="busy")
 
 
 def _asked_before(
@@ -141,11 +141,13 @@ def _store(
     """Store messages at the conversation's end, tell of them, and run the last one's turn.
 
     The first one has the `files`. Returns what stands against it, which also means that an id is
-    taken; then nothing is stored.
+    taken; then nothing is stored. Where nobody waits, the turn is claimed as it is stored.
     """
+    answer, agent = messages[-1], conversation.agent_id
 
     def work() -> Conversation | Problem:
-        if problem := _too_busy(conversation):
+        found = outlook(conversation)
+        if problem := _too_busy(conversation, found):
             return problem  # not raised: that would undo the writes of others, too
         if files:
             given = attachments.unsent(conversation.visitor_id, files)
@@ -160,6 +162,9 @@ def _store(
             fresh.last_position += 1
             message.conversation, message.position = conversation, fresh.last_position
             message.created_at = message.changed_at = now
+        answer.lease_token = answer.lease_until = None
+        if found.at_once and has_place:
+            lease(answer)
         _insert(*messages)
         if files:
             Attachment.objects.filter(pk__in=files).update(question=messages[0])
@@ -168,17 +173,32 @@ def _store(
         _grow(**{name: getattr(fresh, name) for name in GROWS}, id=fresh.pk)
         return fresh
 
+    has_place = process.take_place(agent)
+    fresh: Conversation | Problem = Problem("answer_in_progress")
     try:
-        fresh = process.commit(work)
-    except IntegrityError:
-        return Problem("answer_in_progress")
+        with suppress(IntegrityError):
+            fresh = process.commit(work)
+    finally:
+        if has_place and (isinstance(fresh, Problem) or not answer.lease_token):
+            process.leave_place(agent)
     if isinstance(fresh, Problem):
         return fresh
     process.publish(
         conversation.visitor_id, *map(message_frame, messages), conversation_frame(fresh)
     )
-    process.run_turn(messages[-1])
+    process.run_turn(answer, _turn_of(answer, fresh, conversation))
     return None
+
+
+def _turn_of(answer: Message, stored: Conversation, known: Conversation) -> Claimed | None:
+    """Return what the turn needs, as far as it is ours and can be told without reading it again."""
+    if not answer.lease_token:
+        return None
+    stored.visitor, stored.agent = known.visitor, known.agent
+    try:
+        return leased(answer, stored)
+    except DatabaseError:  # whoever runs it reads it
+        return None
 
 
 def title_of(text: str) -> str:

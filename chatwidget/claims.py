@@ -37,7 +37,7 @@ HISTORY = 60
 
 NEEDED = (
     *SHOWN,
-    *("question", "upstream", "request_id", "sent_at", "stop_requested"),
+    *("question", "upstream", "request_id", "sent_at", "stop_requested", "lease_token"),
     *(f"conversation__{name}" for name in ("title", "mode", "upstream", "agent")),
     *("conversation__visitor__upstream", "feedback__vote"),
 )
@@ -112,19 +112,41 @@ def _settled(verdict: Verdict, agent: uuid.UUID | None) -> Verdict:
     return verdict
 
 
+def lease(answer: Message) -> None:
+    """Have an answer claimed by the statement that stores it."""
+    answer.lease_token, answer.lease_until = uuid.uuid4(), _lease_end()
+
+
+def leased(answer: Message, conversation: Conversation) -> Claimed:
+    """Return a turn that was claimed as it was stored. Reads the conversation's past, if any.
+
+    Of `answer`, its question and its `conversation`, all is known that `load` would read.
+    """
+    assert answer.question is not None, "an answer always has its question"
+    answer.conversation = conversation
+    Message._meta.get_field("feedback").set_cached_value(answer, None)  # nobody has rated it
+    return _claimed(answer, answer.question)
+
+
 def load(answer: uuid.UUID, token: uuid.UUID) -> Claimed | None:
     """Read what a claimed turn needs; None if it is no longer ours. Only reads."""
     message = _held.first(answer, token)
     if message is None:
         return None
-    conversation = message.conversation
     assert message.question_id is not None, "an answer always has its question"
-    agent, question = _agent.first(conversation.agent_id), _question.first(message.question_id)
+    agent = _agent.first(message.conversation.agent_id)
+    question = _question.first(message.question_id)
     if agent is None or question is None:  # erased between two reads
         return None
-    conversation.agent, ask = agent, _ask(message, question)
+    message.conversation.agent = agent
+    return _claimed(message, question)
+
+
+def _claimed(message: Message, question: Message) -> Claimed:
+    conversation, token = message.conversation, message.lease_token
+    assert token is not None, "it is claimed"
     return Claimed(
-        answer=answer,
+        answer=message.pk,
         conversation=conversation.pk,
         visitor=str(conversation.visitor_id),
         token=token,
@@ -132,7 +154,7 @@ def load(answer: uuid.UUID, token: uuid.UUID) -> Claimed | None:
         at=timezone.now(),
         asked_at=message.created_at,
         request=message.request_id,
-        ask=ask,
+        ask=_ask(message, question),
         message=message,
         version=message.changed_at.isoformat(),
     )

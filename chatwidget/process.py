@@ -18,13 +18,14 @@ from django.conf import settings
 from django.db import transaction
 
 from . import jobs, memory
-from .admission import Waiting
+from .admission import Verdict, Waiting
+from .claims import Claimed
 from .events import Frame
 from .hub import REVOKED, Hub
 from .lanes import Lanes
 from .models import Message
 from .providers.http import new_client
-from .runner import Runner
+from .runner import Place, Runner
 from .store import Store
 
 log = logging.getLogger(__name__)
@@ -173,10 +174,21 @@ def commit(work: Callable[[], T]) -> T:
         return work()
 
 
-def run_turn(answer: Message) -> None:
-    """Run a stored turn here, at once if there is a place for it."""
-    waiting = Waiting.of(answer)
-    _on_loop(lambda process: process.runner.start(waiting))
+def take_place(agent: uuid.UUID) -> bool:
+    """Take a place for an answer of this agent, if there is one here that nobody waits for."""
+    return (process := _process) is not None and process.runner.take_place(agent)
+
+
+def leave_place(agent: uuid.UUID) -> None:
+    """Give back a place that was taken for nothing."""
+    _on_loop(lambda process: process.runner.leave_place(agent))
+
+
+def run_turn(answer: Message, claimed: Claimed | None = None) -> None:
+    """Run a stored turn here, when there is a place for it; at once if it was leased for one."""
+    waiting, token = Waiting.of(answer), answer.lease_token
+    place = Place(Verdict.ASK, token, claimed) if token else None
+    _on_loop(lambda process: process.runner.start(waiting, place))
 
 
 def stop_turn(answer: uuid.UUID) -> None:

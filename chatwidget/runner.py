@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import threading
 import time
 import uuid
 from collections import Counter
@@ -76,6 +77,42 @@ class Place:
 
     verdict: Verdict
     token: uuid.UUID
+    claimed: Claimed | None = None
+    """What there is to know of it, where that need not be read."""
+
+
+class Places:
+    """The places of this process for answers under way, by agent. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._held: Counter[uuid.UUID | None] = Counter()
+        self._lock = threading.Lock()
+
+    @property
+    def room(self) -> Room:
+        """What is left, for whoever chooses among those who wait."""
+        with self._lock:
+            return Room(places=AT_ONCE - self._held.total(), share=SHARE, held=self._held.copy())
+
+    def take(self, agent: uuid.UUID | None) -> None:
+        """Take a place that `room` has told of."""
+        with self._lock:
+            self._held[agent] += 1
+
+    def take_free(self, agent: uuid.UUID | None) -> bool:
+        """Take a place that nobody waits for. Returns False if there is none."""
+        with self._lock:
+            if self._held.total() >= AT_ONCE or self._held[agent] >= SHARE:
+                return False
+            self._held[agent] += 1
+            return True
+
+    def leave(self, agent: uuid.UUID | None) -> None:
+        """Give one back."""
+        with self._lock:
+            self._held[agent] -= 1
+            if not self._held[agent]:
+                del self._held[agent]
 
 
 class Running:
@@ -130,8 +167,7 @@ class Runner:
         self._running: dict[uuid.UUID, Running] = {}
         self._tasks: dict[uuid.UUID, asyncio.Task[None]] = {}
         """A task for each turn, from when it begins to wait."""
-        self._held: Counter[uuid.UUID | None] = Counter()
-        """Places taken in this process, by agent."""
+        self._places = Places()
         self._news = asyncio.Event()
         self._starter = asyncio.create_task(self._start_always())
         self._saver = asyncio.create_task(self._save_always())
@@ -139,14 +175,17 @@ class Runner:
 
     # --- commands ---------------------------------------------------------------------------------
 
-    def start(self, one: Waiting) -> None:
-        """Run this turn when there is a place for it, unless it is here already."""
-        if self._draining or one.answer in self._tasks:
+    def start(self, one: Waiting, place: Place | None = None) -> None:
+        """Run this turn, unless it is here already: at once in its place, or when there is one."""
+        if one.answer in self._tasks or (self._draining and place is None):
             return
-        place = asyncio.get_running_loop().create_future()
-        self._waiting[one.answer] = one, place
-        self._news.set()
-        task = asyncio.create_task(self._run(one, place), name=f"turn {one.answer}")
+        told = asyncio.get_running_loop().create_future()
+        if place:
+            told.set_result(place)
+        else:
+            self._waiting[one.answer] = one, told
+            self._news.set()
+        task = asyncio.create_task(self._run(one, told), name=f"turn {one.answer}")
         self._tasks[one.answer] = task
         task.add_done_callback(lambda _: self._tasks.pop(one.answer, None))
 
@@ -157,7 +196,7 @@ class Runner:
 
     async def recover(self) -> bool:
         """Start turns that nobody has: their process died, or had no room."""
-        for one in await self._store.read(admission.abandoned, self._room()):
+        for one in await self._store.read(admission.abandoned, self._places.room):
             self.start(one)
         return False
 
@@ -169,6 +208,7 @@ class Runner:
         self._draining = True
         self._news.set()
         await self._starter
+        await asyncio.sleep(0)  # who was to start has started
         kept, deadline = dict(self._tasks), time.monotonic() + settings.FINISH_S
         while kept:
             late = time.monotonic() >= deadline
@@ -184,8 +224,17 @@ class Runner:
 
     # --- who may begin ----------------------------------------------------------------------------
 
-    def _room(self) -> Room:
-        return Room(places=AT_ONCE - self._held.total(), share=SHARE, held=self._held.copy())
+    def take_place(self, agent: uuid.UUID) -> bool:
+        """Take a place that nobody waits for, for a turn that is still to be stored.
+
+        Safe from any thread.
+        """
+        return not (self._draining or self._waiting) and self._places.take_free(agent)
+
+    def leave_place(self, agent: uuid.UUID | None) -> None:
+        """Free a place; whoever waits for it may begin."""
+        self._places.leave(agent)
+        self._news.set()
 
     async def _start_always(self) -> None:
         while not self._draining:
@@ -202,13 +251,13 @@ class Runner:
     async def _start_waiting(self) -> None:
         """Claim all at once those whose turn it is: the more ask, the less each claim costs."""
         waiting = [one for one, _ in self._waiting.values()]
-        taken = await self._store.write(claims.take, waiting, self._room())
+        taken = await self._store.write(claims.take, waiting, self._places.room)
         if self._draining:
             await self._store.write(claims.release, taken.verdicts, taken.token)
             return
         for one in waiting:
             if verdict := taken.verdicts.get(one.answer):
-                self._held[one.agent] += 1
+                self._places.take(one.agent)
                 self._tell(one, Place(verdict, taken.token))
             elif one.answer in taken.gone or one.abandoned:
                 self._tell(one, None)
@@ -216,11 +265,6 @@ class Runner:
     def _tell(self, one: Waiting, place: Place | None) -> None:
         _, told = self._waiting.pop(one.answer)
         told.set_result(place)
-
-    def _leave(self, one: Waiting) -> None:
-        """Free the turn's place."""
-        self._held[one.agent] -= 1
-        self._news.set()
 
     # --- one turn ---------------------------------------------------------------------------------
 
@@ -231,15 +275,18 @@ class Runner:
         try:
             await self._run_claimed(one.answer, held)
         finally:
-            self._leave(one)
+            self.leave_place(one.agent)
 
     async def _run_claimed(self, answer: uuid.UUID, place: Place) -> None:
         try:
-            claimed = await self._store.read(claims.load, answer, place.token)
+            claimed = place.claimed or await self._store.read(claims.load, answer, place.token)
         except BaseException:
-            await asyncio.shield(self._store.write(claims.release, [answer], place.token))
+            await self._release(answer, place)
             raise
         if claimed is None:
+            return
+        if self._draining:
+            await self._release(answer, place)
             return
         logs.begin_request(claimed.request)
         running = Running(claimed, place.verdict)
@@ -265,6 +312,9 @@ class Runner:
         finally:
             self._hub.end(running.turn)
             del self._running[answer]
+
+    async def _release(self, answer: uuid.UUID, place: Place) -> None:
+        await asyncio.shield(self._store.write(claims.release, [answer], place.token))
 
     async def _answer(self, running: Running) -> Final:
         """Have the vendor answer. Returns how it ended; this is the funnel for every error."""
