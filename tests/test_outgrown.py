@@ -4,7 +4,6 @@ Every other test runs on this stack as well; these know its parts.
 """
 
 import asyncio
-import gc
 import json
 import os
 import re
@@ -159,12 +158,8 @@ async def test_visitors_erased_while_they_are_answered_block_nobody(
         await asyncio.gather(*(ask_and_be_erased(number / 15) for number in range(20)))
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_request_that_is_cut_short_gives_its_connection_back(stack: Stack) -> None:
-    """Daphne cuts those whose clients have left. A pool that never gets them back runs dry.
-
-    The warning is of Django's, which leaves the file for the body to the garbage.
-    """
+    """Daphne cuts those whose clients have left. A pool that never gets them back runs dry."""
     widget = make_widget()
     scope: JSON = {"type": "http", "method": "GET", "path": f"/api/v1/widgets/{widget.key}"}
     scope |= {"headers": [(b"host", b"localhost")], "query_string": b"", "root_path": ""}
@@ -189,8 +184,6 @@ async def test_a_request_that_is_cut_short_gives_its_connection_back(stack: Stac
         request.cancel()
         await asyncio.gather(request, return_exceptions=True)
     await eventually(lambda: in_use(pool) == taken)
-    del request
-    gc.collect()
 
 
 def in_use(pool: Any) -> int:
