@@ -27,7 +27,7 @@ from .polling import Span
 from .prepared import Prepared, Update
 from .providers import provider_class
 from .providers.base import Ask, Attached, Known, Past
-from .serializers import MessageOut, conversation_frame, message_frame
+from .serializers import MESSAGE, conversation_frame, message_frame
 
 FOLLOW_SOON = timedelta(seconds=1)
 """After an answer ended, a vendor's people are looked for this soon."""
@@ -70,7 +70,7 @@ class Claimed:
     @property
     def shown(self) -> dict[str, Any]:
         """The message's JSON object as it was when the turn was claimed."""
-        return dict(MessageOut(self.message).data)
+        return MESSAGE.to_representation(self.message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,10 +180,10 @@ def _question(pk: uuid.UUID) -> QuerySet[Message]:
 
 
 @Prepared
-def _others(conversation: uuid.UUID, answer: uuid.UUID) -> QuerySet[Message]:
+def _others(conversation: uuid.UUID, answer: uuid.UUID) -> QuerySet[Message, tuple[Any, ...]]:
     found = Message.objects.filter(conversation=conversation).exclude(pk=answer)
-    found = found.only("position", "role", "status", "text", "upstream")
-    return found.order_by("-position")[: 2 * HISTORY]
+    found = found.order_by("-position")[: 2 * HISTORY]
+    return found.values_list("position", "role", "status", "text", "upstream")
 
 
 @Prepared
@@ -194,10 +194,10 @@ def locked(conversation: uuid.UUID) -> QuerySet[Conversation]:
 
 def _ask(answer: Message, question: Message) -> Ask:
     conversation = answer.conversation
-    others: list[Any] = []
+    others: list[tuple[Any, ...]] = []
     if answer.position > 2:  # else there is only the question
         others = _others(conversation.pk, answer.pk)
-    past = [one for one in others if one.position < question.position][:HISTORY]
+    past = [one for one in others if one[0] < question.position][:HISTORY]
     return Ask(
         visitor=str(conversation.visitor_id),
         conversation=str(conversation.pk),
@@ -205,17 +205,17 @@ def _ask(answer: Message, question: Message) -> Ask:
         text=question.text,
         attachments=tuple(Attached(**one) for one in question.attachments),
         history=tuple(
-            Past(role=one.role, text=one.text)
-            for one in reversed(past)
-            if one.text and one.role != Role.SYSTEM and one.status == Status.COMPLETED
+            Past(role=role, text=text)
+            for _, role, status, text, _ in reversed(past)
+            if text and role != Role.SYSTEM and status == Status.COMPLETED
         ),
         known=known(answer),
         sent_before=answer.sent_at is not None,
         human=conversation.mode == Mode.HUMAN,
         other_questions=frozenset(
-            one.upstream["question"]
-            for one in others
-            if one.role == Role.AGENT and one.upstream.get("question")
+            upstream["question"]
+            for _, role, _, _, upstream in others
+            if role == Role.AGENT and upstream.get("question")
         ),
     )
 
@@ -245,6 +245,7 @@ OURS: dict[str, Any] = {"where": ("id", "lease_token"), "also": "completed_at IS
 _sent = Update(Message, "sent_at", **OURS)
 _save_text = Update(Message, "text", "seq", "status", "lease_until", "changed_at", **OURS)
 _end = Update(Message, *ENDED, "problem", "upstream_id", "lease_until", **OURS)
+_touch = Update(Conversation, "changed_at")
 _end_in_conversation = Update(Conversation, *ENDED_IN_CONVERSATION)
 
 
@@ -292,21 +293,24 @@ def learn(claimed: Claimed, learned: Learned) -> None:
 
 def save_texts(states: Collection[tuple[Claimed, str, int]]) -> list[bool]:
     """Store texts so far and renew their leases. Returns which turns are still ours."""
-    now, lease_until = timezone.now(), _lease_end()
-    conversations = [claimed.conversation for claimed, _, _ in states]
-    Conversation.objects.filter(pk__in=conversations).update(changed_at=now)
-    _save_text.each(
-        {
-            "text": text,
-            "seq": seq,
-            "status": Status.STREAMING if seq else Status.PENDING,
-            "lease_until": lease_until,
-            "changed_at": now,
-            "id": claimed.answer,
-            "lease_token": claimed.token,
-        }
-        for claimed, text, seq in states
+    now = timezone.now()
+    _touch.each(({"id": claimed.conversation} for claimed, _, _ in states), changed_at=now)
+    count = _save_text.each(
+        (
+            {
+                "text": text,
+                "seq": seq,
+                "status": Status.STREAMING if seq else Status.PENDING,
+                "id": claimed.answer,
+                "lease_token": claimed.token,
+            }
+            for claimed, text, seq in states
+        ),
+        lease_until=_lease_end(),
+        changed_at=now,
     )
+    if count == len(states):
+        return [True] * count
     tokens = {claimed.token for claimed, _, _ in states}
     held = set(
         Message.objects.open()

@@ -25,7 +25,7 @@ from .events import Delta, Frame, MessageChanged
 from .models import Conversation, Message
 from .origins import normalise_origin
 from .prepared import Prepared
-from .serializers import MessageOut
+from .serializers import MESSAGE
 
 log = logging.getLogger(__name__)
 
@@ -288,14 +288,17 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
         if self._waiting_chars > MAX_WAITING_CHARS and len(self._waiting) > 1:
             self._end(COME_BACK)
         elif self._sender is None or self._sender.done():
-            self._sender = asyncio.ensure_future(self._flush())
+            self._sender = asyncio.get_running_loop().create_task(self._flush())
 
     async def _flush(self) -> None:
-        while self._waiting:
-            text = self._waiting.popleft()
-            self._waiting_chars -= len(text)
-            with suppress(OSError):  # it is gone, as some servers say
+        try:
+            while self._waiting:
+                text = self._waiting.popleft()
+                self._waiting_chars -= len(text)
                 await self.base_send({"type": "websocket.send", "text": text})
+        except OSError:  # it is gone, as some servers say, and is told so
+            self._waiting.clear()
+            self._waiting_chars = 0
 
 
 def _now() -> float:
@@ -371,4 +374,4 @@ def newest_page(visitor: str, conversation: UUID) -> list[tuple[str, dict[str, A
     theirs = Conversation.objects.filter(pk=conversation, visitor_id=visitor)
     if not page and not theirs.exists():
         return None
-    return [(one.changed_at.isoformat(), dict(MessageOut(one).data)) for one in page]
+    return [(one.changed_at.isoformat(), MESSAGE.to_representation(one)) for one in page]

@@ -6,9 +6,10 @@ for its values, so its SQL is kept and only the values are filled in; so is what
 objects.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -148,15 +149,30 @@ class Update:
             count: int = cursor.rowcount
         return count
 
-    def each(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Carry it out once for each of these."""
+    def each(self, rows: Iterable[dict[str, Any]], **of_all: Any) -> int:
+        """Carry it out once for each of these, and all of them with the values `of_all`."""
         here = connections[DEFAULT_DB_ALIAS]
+        ready = {
+            field.name: field.get_db_prep_save(of_all[field.name], here)
+            for field in self._fields
+            if field.name in of_all
+        }
         with here.cursor() as cursor:
-            cursor.executemany(self.sql, [self._params(values, here) for values in rows])
+            cursor.executemany(self.sql, [self._params(values, here, ready) for values in rows])
+            count: int = cursor.rowcount
+        return count
 
-    def _params(self, values: dict[str, Any], here: Any) -> list[Any]:
-        assert len(values) == len(self._fields), "all values are given, each by its field's name"
-        return [field.get_db_prep_save(values[field.name], here) for field in self._fields]
+    def _params(
+        self, values: dict[str, Any], here: Any, ready: Mapping[str, Any] = MappingProxyType({})
+    ) -> list[Any]:
+        named = len(values) + len(ready)
+        assert named == len(self._fields), "all values are given, each by its field's name"
+        return [
+            ready[field.name]
+            if field.name in ready
+            else field.get_db_prep_save(values[field.name], here)
+            for field in self._fields
+        ]
 
 
 class Insert:

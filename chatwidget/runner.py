@@ -131,6 +131,7 @@ class Running:
         """The question goes out; nothing has come back yet by which its answer could be found."""
         self.stopped = claimed.message.stop_requested
         self.work: asyncio.Task[None] | None = None
+        self.window_s: float = settings.DELTA_WINDOW_S
         self.text_at = math.inf
         """When text came last, on the monotonic clock; the first is taken for fast."""
 
@@ -145,10 +146,9 @@ class Running:
 
         Where it does not, waiting would cost two turns of the loop a frame, and gather nothing.
         """
-        window: float = settings.DELTA_WINDOW_S
         now = time.monotonic()
         gap, self.text_at = now - self.text_at, now
-        return window == 0 or gap < 1.5 * window
+        return self.window_s == 0 or gap < 1.5 * self.window_s
 
     def stop(self) -> None:
         """Stop listening to the vendor; the answer ends as stopped."""
@@ -413,7 +413,7 @@ class Runner:
                 await self._store.write(breaker.answered, claimed.agent, claimed.at)
             if running.turn.finish is None and running.is_fast():
                 # What arrives meanwhile comes as one read: merging and back-pressure in one.
-                await asyncio.sleep(settings.DELTA_WINDOW_S)
+                await asyncio.sleep(running.window_s)
         if running.turn.finish is Finish.TRUNCATED:
             running.stop()  # no more is wanted, whatever the vendor still has
 

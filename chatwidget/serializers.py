@@ -113,6 +113,10 @@ class NewMessage(serializers.Serializer[Any]):
         return text
 
 
+NEW_MESSAGE = NewMessage()
+"""Validates one after the other, its fields made once. Safe from any thread."""
+
+
 class NewFeedback(serializers.Serializer[Any]):
     """Body of PUT feedback: the whole of the visitor's last word."""
 
@@ -241,7 +245,7 @@ class MessageOut(serializers.ModelSerializer[Message]):
             "citations": message.citations,
             "links": message.links,
             "attachments": message.attachments,
-            "feedback": FeedbackOut().to_representation(feedback) if feedback else None,
+            "feedback": FEEDBACK.to_representation(feedback) if feedback else None,
             "error": {"code": message.error, "message": ERROR_TEXTS[message.error]}
             if message.error
             else None,
@@ -266,6 +270,10 @@ class ConversationOut(serializers.ModelSerializer[Conversation]):
             "updated_at": moment(conversation.updated_at),
             "unread": conversation.unread,
         }
+
+
+MESSAGE, CONVERSATION, FEEDBACK = MessageOut(), ConversationOut(), FeedbackOut()
+"""Without fields, which cost more to make than they hold; safe from any thread."""
 
 
 class VisitorOut(serializers.Serializer[Visitor]):
@@ -390,6 +398,9 @@ class Asked(serializers.Serializer[Any]):
     question = MessageOut()
     answer = MessageOut()
 
+    def to_representation(self, asked: dict[str, Message]) -> dict[str, Any]:
+        return {name: MESSAGE.to_representation(message) for name, message in asked.items()}
+
 
 class Retried(serializers.Serializer[Any]):
     answer = MessageOut()
@@ -426,12 +437,12 @@ def message_frame(message: Message) -> MessageChanged:
         message=str(message.pk),
         seq=message.seq,
         version=message.changed_at.isoformat(),
-        body=dict(MessageOut(message).data),
+        body=MESSAGE.to_representation(message),
     )
 
 
 def conversation_frame(conversation: Conversation) -> ConversationChanged:
     """Return the frame that shows `conversation` as it stands."""
     return ConversationChanged(
-        conversation=str(conversation.pk), body=dict(ConversationOut(conversation).data)
+        conversation=str(conversation.pk), body=CONVERSATION.to_representation(conversation)
     )

@@ -345,15 +345,14 @@ class Messages(VisitorView):
     def post(self, request: Request, pk: UUID) -> Response:
         """Ask a question."""
         conversation = self.conversation(request, pk)
-        body = serializers.NewMessage(data=request.data)
-        body.is_valid(raise_exception=True)
+        body = serializers.NEW_MESSAGE.run_validation(request.data)
         refuse_if_paused(conversation.visitor.widget)
         question, answer, new = chat.ask(
             conversation,
-            message_id=body.validated_data["id"],
-            text=body.validated_data["text"],
-            page=body.validated_data.get("page") or {},
-            files=body.validated_data.get("attachments") or [],
+            message_id=body["id"],
+            text=body["text"],
+            page=body.get("page") or {},
+            files=body.get("attachments") or [],
         )
         shown = serializers.Asked({"question": question, "answer": answer}).data
         return Response(shown, status=201 if new else 200)

@@ -20,7 +20,7 @@ from .simulators.openai import OpenAISimulator
 from .visitor import CONTEXT, Visitor
 from .waiting import eventually
 
-TABS = 6
+TABS = 12
 ASKED_TIMES = 40
 PAGE_CHARS = 256 * 1024
 """Unbounded, each tab would have the server keep `ASKED_TIMES` of these: 10 MiB."""

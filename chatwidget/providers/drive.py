@@ -24,6 +24,8 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 """Some vendors list a whole conversation at once."""
 MAX_STREAM_BYTES = 64 * 1024 * 1024
 LINGER_S = 0.05
+SOUNDS = {Text, Rewritten, Snapshot}
+"""What ends a stream's silence; heartbeats do not."""
 
 Sink = Callable[[Sequence[ProviderEvent]], Awaitable[None]]
 """Handles events in order; what must be stored is stored when it returns."""
@@ -125,7 +127,9 @@ async def _watched(provider: Provider, call: Call, work: Coroutine[Any, Any, Any
         provider.watch(Exchange(call=call, status=status, data=data, seconds=seconds, error=error))
 
 
-def _request(provider: Provider, call: Call, http: httpx.AsyncClient) -> httpx.Request:
+def _request(
+    provider: Provider, call: Call, http: httpx.AsyncClient, timeout: httpx.Timeout
+) -> httpx.Request:
     """Build the request. Compression is declined: what comes is what is counted."""
     return http.build_request(
         call.method,
@@ -134,7 +138,7 @@ def _request(provider: Provider, call: Call, http: httpx.AsyncClient) -> httpx.R
         data=call.form,
         params=dict(call.query) or None,
         headers={"Accept-Encoding": "identity", **provider.headers(), **call.headers},
-        timeout=_timeouts(provider),
+        timeout=timeout,
     )
 
 
@@ -144,13 +148,18 @@ def _timeouts(provider: Provider) -> httpx.Timeout:
     return httpx.Timeout(provider.number("idle_s"), connect=connect_s, pool=connect_s)
 
 
+def _timeouts_of_stream(provider: Provider) -> httpx.Timeout:
+    """The same without one for each read: whoever listens knows silence from heartbeats."""
+    return httpx.Timeout(**{**_timeouts(provider).as_dict(), "read": None})
+
+
 @asynccontextmanager
 async def _sent(
-    provider: Provider, call: Call, http: httpx.AsyncClient
+    provider: Provider, call: Call, http: httpx.AsyncClient, timeout: httpx.Timeout
 ) -> AsyncIterator[httpx.Response]:
     """Send a call; the answer's head is there, its body is still to come."""
     with mapped_errors(provider.label):
-        response = await http.send(_request(provider, call, http), stream=True)
+        response = await http.send(_request(provider, call, http, timeout), stream=True)
     try:
         yield response
     finally:
@@ -167,7 +176,10 @@ async def _chunks(provider: Provider, response: httpx.Response) -> AsyncIterator
 
 async def _fetch(provider: Provider, call: Call, http: httpx.AsyncClient) -> Reply:
     try:
-        async with asyncio.timeout(call.within_s), _sent(provider, call, http) as response:
+        async with (
+            asyncio.timeout(call.within_s),
+            _sent(provider, call, http, _timeouts(provider)) as response,
+        ):
             return await _reply(provider, call, response)
     except TimeoutError:
         if call.within_s is None:
@@ -269,12 +281,13 @@ async def _listen(
     try:
         async with (
             asyncio.timeout(idle_s) as silence,
-            _sent(provider, stream.call, http) as response,
+            _sent(provider, stream.call, http, _timeouts_of_stream(provider)) as response,
         ):
             if response.status_code in stream.call.accept:
                 return await _reply(provider, stream.call, response)
             await _check_stream(provider, stream.call, response)
             reader, size, chunks = EventReader(), 0, _chunks(provider, response)
+            noted = loop.time()
             async for chunk in chunks:
                 size += len(chunk)
                 if size > MAX_STREAM_BYTES:
@@ -286,11 +299,13 @@ async def _listen(
                 finally:  # what came just before an error is shown as well
                     if batch:
                         await sink(batch)
-                if stream.over() or any(isinstance(said, Ended) for said in batch):
+                kinds = {type(said) for said in batch}
+                if stream.over() or Ended in kinds:
                     await _linger(chunks)
                     return None
-                if any(isinstance(said, Text | Rewritten | Snapshot) for said in batch):
-                    silence.reschedule(loop.time() + idle_s)  # heartbeats do not count
+                if not kinds.isdisjoint(SOUNDS) and (now := loop.time()) > noted + idle_s / 50:
+                    silence.reschedule(now + idle_s * 51 / 50)
+                    noted = now
     except TimeoutError:
         raise TimedOut(
             f"{provider.label} was silent for {idle_s:g} s", provider=provider.label

@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.cookiejar import Cookie, CookieJar
 from typing import Any
 
 import aiohttp
@@ -73,10 +74,20 @@ def new_session(**more: Any) -> aiohttp.ClientSession:
     )
 
 
+class NoCookies(CookieJar):
+    """Forgets what vendors set: what came for one visitor or agent must not go out for another."""
+
+    def set_cookie(self, cookie: Cookie) -> None:
+        """Keep nothing."""
+
+
 def new_client() -> httpx.AsyncClient:
-    """Return a client for this event loop: no redirects, no proxies from the environment."""
+    """Return a client for this event loop: no redirects, cookies, proxies of the environment."""
     return httpx.AsyncClient(
-        transport=AiohttpTransport(client=new_session), trust_env=False, follow_redirects=False
+        transport=AiohttpTransport(client=new_session),
+        trust_env=False,
+        follow_redirects=False,
+        cookies=NoCookies(),
     )
 
 

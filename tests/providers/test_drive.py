@@ -55,6 +55,21 @@ class Plain(Simulator):
         return web.Response(body=events, content_type="text/event-stream")
 
 
+class CookieSetter(Plain):
+    """A server that wants to know whoever has been there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[str | None] = []
+        """The cookie that each call came with."""
+
+    async def respond(self, received: Received, request: web.Request) -> web.StreamResponse:
+        self.sent.append(request.headers.get("Cookie"))
+        response = web.json_response({"ok": True})
+        response.set_cookie("session", "of somebody else")
+        return response
+
+
 class Vendor(Provider):
     """A vendor whose flow a test writes."""
 
@@ -597,6 +612,15 @@ async def test_no_other_certificate_is(client: Client, certificate: bytes) -> No
     ):
         await client.call(base_url=address)
     assert asked == []
+
+
+async def test_a_vendors_cookies_are_forgotten() -> None:
+    with CookieSetter() as vendor:
+        async with new_client() as http:
+            client = Client(http, vendor.url)
+            await client.call()
+            await client.call()
+    assert vendor.sent == [None, None]
 
 
 async def test_proxies_of_the_environment_are_not_used(
