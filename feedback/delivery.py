@@ -167,6 +167,8 @@ def claim_due(room: Room) -> list[Due]:
 
 def claim(rows: list[int], now: datetime) -> list[Due]:
     """Take those of these rows that nobody else has, all by one statement."""
+    if not rows:
+        return []
     token = uuid.uuid4()
     _free(now).filter(pk__in=rows).update(
         lease_token=token,
