@@ -10,8 +10,11 @@ given to it must be a short, repeatable piece of database work without side effe
 import asyncio
 import queue
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -24,7 +27,29 @@ READERS = 4
 GROUP = 200
 """At most this many writes share one commit."""
 
-Write = tuple[Callable[[], Any], "Future[Any]"]
+
+@dataclass(slots=True)
+class Write:
+    """One piece of work, who waits for it, and what came of it."""
+
+    work: Callable[[], Any]
+    future: "asyncio.Future[Any] | Future[Any]"
+    loop: asyncio.AbstractEventLoop | None
+    """The future's loop; None: a thread waits."""
+    result: Any = None
+    error: BaseException | None = None
+
+    def settle(self) -> None:
+        """Tell whoever waits, from where they can be told; who was cancelled need not hear it."""
+        if isinstance(self.future, Future):
+            if not self.future.set_running_or_notify_cancel():
+                return
+        elif self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
 
 
 class Store:
@@ -50,20 +75,23 @@ class Store:
         Raises what `work` raised; then nothing of it is stored. Cancelling the caller does not
         undo a write that is already queued. Raises RuntimeError once the store is closed.
         """
-        return await asyncio.wrap_future(self._queued(partial(work, *args, **kwargs)))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._put(Write(partial(work, *args, **kwargs), future, loop))
+        return await future
 
     def commit(self, work: Callable[[], T]) -> T:
         """As `write`, for a thread that can wait."""
         _give_back()  # or those who wait for the writer hold every connection, and it has none
-        return self._queued(work).result()
-
-    def _queued(self, work: Callable[[], T]) -> "Future[T]":
         future: Future[T] = Future()
+        self._put(Write(work, future, None))
+        return future.result()
+
+    def _put(self, write: Write) -> None:
         with self._opening:
             if not self._open:
                 raise RuntimeError("the store is closed")
-            self._queue.put((work, future))
-        return future
+            self._queue.put(write)
 
     def close(self) -> None:
         """Finish what is queued and end the threads."""
@@ -81,6 +109,7 @@ class Store:
             writes = [write for write in group if write is not None]
             if writes:
                 _commit(writes)
+                _settle(writes)
             if len(writes) < len(group):
                 connection.close()
                 return
@@ -106,31 +135,34 @@ def _give_back() -> None:
 def _commit(writes: list[Write]) -> None:
     """Commit all in one transaction, or, when one of them fails, each in its own."""
     try:
-        results = _with_connection(partial(_together, writes))
-    except BaseException:  # whatever it is, the writer lives on
-        for work, future in writes:
-            try:
-                alone = _with_connection(partial(_together, [(work, Future())]))
-            except BaseException as error:
-                _settle(future, error=error)
-            else:
-                _settle(future, result=alone[0])
-    else:
-        for (_, future), result in zip(writes, results, strict=True):
-            _settle(future, result=result)
+        _with_connection(partial(_together, writes))
+    except BaseException as error:  # whatever it is, the writer lives on
+        if len(writes) == 1:
+            writes[0].error = error
+            return
+        for write in writes:
+            _commit([write])
 
 
-def _together(writes: list[Write]) -> list[Any]:
+def _together(writes: list[Write]) -> None:
     with transaction.atomic():
-        return [work() for work, _ in writes]
+        for write in writes:
+            write.result = write.work()
 
 
-def _settle(
-    future: "Future[Any]", *, result: Any = None, error: BaseException | None = None
-) -> None:
-    if not future.set_running_or_notify_cancel():
-        return  # the caller was cancelled; the write stands all the same
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(result)
+def _settle(writes: list[Write]) -> None:
+    """Tell everybody what came of it, each event loop by one call."""
+    by_loop: defaultdict[asyncio.AbstractEventLoop | None, list[Write]] = defaultdict(list)
+    for write in writes:
+        by_loop[write.loop].append(write)
+    for loop, told in by_loop.items():
+        if loop is None:
+            _tell(told)
+        else:
+            with suppress(RuntimeError):  # it is closed, and nobody waits
+                loop.call_soon_threadsafe(_tell, told)
+
+
+def _tell(writes: list[Write]) -> None:
+    for write in writes:
+        write.settle()
