@@ -294,7 +294,7 @@ def learn(claimed: Claimed, learned: Learned) -> None:
 def save_texts(states: Collection[tuple[Claimed, str, int]]) -> list[bool]:
     """Store texts so far and renew their leases. Returns which turns are still ours."""
     now = timezone.now()
-    _touch.each(({"id": claimed.conversation} for claimed, _, _ in states), changed_at=now)
+    _touch.among([claimed.conversation for claimed, _, _ in states], changed_at=now)
     count = _save_text.each(
         (
             {

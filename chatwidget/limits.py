@@ -10,7 +10,6 @@ import hmac
 import ipaddress
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -96,47 +95,40 @@ def address(forwarded: str, remote: str) -> str:
 
 
 class Throttle(BaseThrottle):
-    """REST framework's hook for one Rate; per visitor, or per address before there is one."""
+    """REST framework's hook for the limits of one view; all are counted by one commit."""
 
-    rate: Rate
-    by_address = False
+    of_visitor: Rate | None = None
+    of_address: Rate | None = None
 
     def allow_request(self, request: Request, view: Any) -> bool:
         """Count the request unless it only reads."""
         if request.method in ("GET", "HEAD", "OPTIONS") or not settings.RATE_LIMITS:
             return True
-        self.wait_s = process.commit(partial(hit, self.rate, self.ident(request)))
+        counted: list[tuple[Rate, str]] = []
+        if self.of_visitor and isinstance(request.user, Visitor):
+            counted.append((self.of_visitor, str(request.user.pk)))
+        if self.of_address:
+            meta = request.META
+            forwarded, remote = meta.get("HTTP_X_FORWARDED_FOR", ""), meta.get("REMOTE_ADDR", "")
+            counted.append((self.of_address, address(forwarded, remote)))
+        self.wait_s = process.commit(lambda: max((hit(*one) for one in counted), default=0.0))
         return self.wait_s == 0
-
-    def ident(self, request: Request) -> str:
-        if isinstance(request.user, Visitor) and not self.by_address:
-            return str(request.user.pk)
-        meta = request.META
-        return address(meta.get("HTTP_X_FORWARDED_FOR", ""), meta.get("REMOTE_ADDR", ""))
 
     def wait(self) -> float:
         return self.wait_s
 
 
 class SendThrottle(Throttle):
-    rate = SENDS
-
-
-class SendAddressThrottle(Throttle):
-    rate, by_address = SENDS_OF_ADDRESS, True
+    of_visitor, of_address = SENDS, SENDS_OF_ADDRESS
 
 
 class SessionThrottle(Throttle):
-    rate, by_address = SESSIONS, True
+    of_address = SESSIONS
 
 
 class UploadThrottle(Throttle):
-    rate = UPLOADS
-
-
-class UploadAddressThrottle(Throttle):
-    rate, by_address = UPLOADS_OF_ADDRESS, True
+    of_visitor, of_address = UPLOADS, UPLOADS_OF_ADDRESS
 
 
 class VoteThrottle(Throttle):
-    rate = VOTES
+    of_visitor = VOTES

@@ -137,7 +137,7 @@ class Update:
         self._fields = [_field(model, name) for name in (*fields, *where)]
         columns = [f"{field.column} = %s" for field in self._fields]
         set_to = ", ".join(columns[: len(fields)])
-        holds = " AND ".join([*columns[len(fields) :], *([also] if also else [])])
+        holds = " AND ".join([*([also] if also else []), *columns[len(fields) :]])
         # All of it is names of ours.
         self.sql = f"UPDATE {model._meta.db_table} SET {set_to} WHERE {holds}"  # noqa: S608
 
@@ -146,6 +146,18 @@ class Update:
         here = connections[DEFAULT_DB_ALIAS]
         with here.cursor() as cursor:
             cursor.execute(self.sql, self._params(values, here))
+            count: int = cursor.rowcount
+        return count
+
+    def among(self, keys: Sequence[Any], **values: Any) -> int:
+        """Carry it out for all rows with one of these keys, which the last of `where` names."""
+        *fields, key = self._fields
+        here = connections[DEFAULT_DB_ALIAS]
+        params = [field.get_db_prep_save(values[field.name], here) for field in fields]
+        params += [key.get_db_prep_save(one, here) for one in keys]
+        sql = self.sql.removesuffix("= %s") + f"IN ({', '.join(['%s'] * len(keys))})"
+        with here.cursor() as cursor:
+            cursor.execute(sql, params)
             count: int = cursor.rowcount
         return count
 

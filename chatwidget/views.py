@@ -314,7 +314,7 @@ class ReadMarks(VisitorView):
 class Messages(VisitorView):
     """The messages of a conversation."""
 
-    throttle_classes = [limits.SendThrottle, limits.SendAddressThrottle]
+    throttle_classes = [limits.SendThrottle]
 
     @extend_schema(
         parameters=PAGING,
@@ -362,7 +362,7 @@ class Attachments(VisitorView):
     """Files to ask with."""
 
     parser_classes = [BytesParser]
-    throttle_classes = [limits.UploadThrottle, limits.UploadAddressThrottle]
+    throttle_classes = [limits.UploadThrottle]
 
     @extend_schema(
         parameters=[OpenApiParameter("name", str, required=True, description="The file's name.")],
@@ -402,7 +402,7 @@ class Stop(VisitorView):
 class Retry(VisitorView):
     """Asking again."""
 
-    throttle_classes = [limits.SendThrottle, limits.SendAddressThrottle]
+    throttle_classes = [limits.SendThrottle]
 
     @extend_schema(
         request=None,

@@ -132,6 +132,15 @@ def test_an_update_may_be_of_many_rows_each_with_its_values() -> None:
     assert [one.text for one in conversation.messages.all()] == ["A!", "B", "C!"]
 
 
+def test_an_update_may_be_of_all_rows_among_some_keys() -> None:
+    conversation = make_conversation([("agent", "A"), ("agent", "B"), ("agent", "C")])
+    first, _, third = conversation.messages.all()
+    change = Update(Message, "text", where=("role", "id"), also="seq < 5")
+    assert change.among([first.pk, third.pk], text="!", role=Role.AGENT) == 2
+    assert [one.text for one in conversation.messages.all()] == ["!", "B", "!"]
+    assert change.among([first.pk, third.pk], text="?", role=Role.VISITOR) == 0
+
+
 def test_an_update_without_one_of_its_values_is_refused() -> None:
     with pytest.raises(AssertionError, match="all values"):
         TELL(text="No.", id=uuid.uuid4())

@@ -10,7 +10,6 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.cookiejar import Cookie, CookieJar
 from typing import Any
 
 import aiohttp
@@ -74,20 +73,26 @@ def new_session(**more: Any) -> aiohttp.ClientSession:
     )
 
 
-class NoCookies(CookieJar):
+class NoCookies(httpx.Cookies):
     """Forgets what vendors set: what came for one visitor or agent must not go out for another."""
 
-    def set_cookie(self, cookie: Cookie) -> None:
+    def extract_cookies(self, response: httpx.Response) -> None:
         """Keep nothing."""
 
 
+class Client(httpx.AsyncClient):
+    """A client that many visitors and agents share."""
+
+    @property  # type: ignore[misc]  # nobody sets any
+    def cookies(self) -> httpx.Cookies:
+        """None, whatever vendors set."""
+        return NoCookies()
+
+
 def new_client() -> httpx.AsyncClient:
-    """Return a client for this event loop: no redirects, cookies, proxies of the environment."""
-    return httpx.AsyncClient(
-        transport=AiohttpTransport(client=new_session),
-        trust_env=False,
-        follow_redirects=False,
-        cookies=NoCookies(),
+    """Return a client for this event loop: no redirects, no proxies from the environment."""
+    return Client(
+        transport=AiohttpTransport(client=new_session), trust_env=False, follow_redirects=False
     )
 
 
