@@ -194,8 +194,9 @@ AGENT_REST_S = env.float("AGENT_REST_S", 10.0)
 LEASE_S = env.float("LEASE_S", 15.0)
 # Deltas of an answer that comes faster are merged into one frame for each such time.
 DELTA_WINDOW_S = env.float("DELTA_WINDOW_S", 0.033)
-# Text of an answer that is still coming is stored at this pace. Other processes show it from there.
-SAVE_EVERY_S = env.float("SAVE_EVERY_S", 0.15 if REDIS_URL else 0.25)
+# Text of an answer that is still coming is stored at this pace; other processes show it from there,
+# so where there are others it is stored more often.
+SAVE_EVERY_S = env.float("SAVE_EVERY_S", 0.1 if REDIS_URL else 0.25)
 # How often a conversation that a person may have is asked for new replies.
 HUMAN_POLL_S = env.float("HUMAN_POLL_S", 3.0)
 
