@@ -167,7 +167,7 @@ class Runner:
         self._running: dict[uuid.UUID, Running] = {}
         self._tasks: dict[uuid.UUID, asyncio.Task[None]] = {}
         """A task for each turn, from when it begins to wait."""
-        self._places = Places()
+        self.places = Places()
         self._news = asyncio.Event()
         self._starter = asyncio.create_task(self._start_always())
         self._saver = asyncio.create_task(self._save_always())
@@ -196,7 +196,7 @@ class Runner:
 
     async def recover(self) -> bool:
         """Start turns that nobody has: their process died, or had no room."""
-        for one in await self._store.read(admission.abandoned, self._places.room):
+        for one in await self._store.read(admission.abandoned, self.places.room):
             self.start(one)
         return False
 
@@ -208,8 +208,8 @@ class Runner:
         self._draining = True
         self._news.set()
         await self._starter
-        await asyncio.sleep(0)  # who was to start has started
         kept, deadline = dict(self._tasks), time.monotonic() + settings.FINISH_S
+        await asyncio.sleep(0)  # all of these have begun, or would give nothing back
         while kept:
             late = time.monotonic() >= deadline
             for answer in list(kept):
@@ -229,11 +229,11 @@ class Runner:
 
         Safe from any thread.
         """
-        return not (self._draining or self._waiting) and self._places.take_free(agent)
+        return not (self._draining or self._waiting) and self.places.take_free(agent)
 
     def leave_place(self, agent: uuid.UUID | None) -> None:
         """Free a place; whoever waits for it may begin."""
-        self._places.leave(agent)
+        self.places.leave(agent)
         self._news.set()
 
     async def _start_always(self) -> None:
@@ -251,13 +251,13 @@ class Runner:
     async def _start_waiting(self) -> None:
         """Claim all at once those whose turn it is: the more ask, the less each claim costs."""
         waiting = [one for one, _ in self._waiting.values()]
-        taken = await self._store.write(claims.take, waiting, self._places.room)
+        taken = await self._store.write(claims.take, waiting, self.places.room)
         if self._draining:
             await self._store.write(claims.release, taken.verdicts, taken.token)
             return
         for one in waiting:
             if verdict := taken.verdicts.get(one.answer):
-                self._places.take(one.agent)
+                self.places.take(one.agent)
                 self._tell(one, Place(verdict, taken.token))
             elif one.answer in taken.gone or one.abandoned:
                 self._tell(one, None)

@@ -9,11 +9,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from django.db import transaction
 from django.utils import timezone
 
+from chatwidget import chat, claims, process
 from chatwidget.admission import LINE, SWEEP, Room, Verdict, Waiting, abandoned, choose
-from chatwidget.models import Message, Widget
+from chatwidget.models import Conversation, Message, Widget
+from chatwidget.problems import Problem
+from chatwidget.process import Process
 
 from .cast import add_message, make_agent, make_conversation, make_widget
 from .server import Server
@@ -111,6 +115,27 @@ async def until_another_is_answered(server: Server, ready: OpenAISimulator) -> N
     """Have this process start and finish a later question: it has looked at all that wait."""
     async with Visitor(server.url, widget_at(ready).key) as visitor:
         assert (await visitor.ask_and_wait("Me too"))["status"] == "completed"
+
+
+@pytest_asyncio.fixture
+async def here(database: None) -> AsyncIterator[Process]:
+    """The parts of a serving process, in this one. While a test does not wait, no turn goes on."""
+    yield process.start(background=False)
+    await process.stop()
+
+
+def ask_here(conversation: Conversation, text: str = "Hello") -> Message:
+    """Ask as a view does; returns the pending answer."""
+    return chat.ask(conversation, message_id=uuid.uuid4(), text=text, page={})[1]
+
+
+def is_claimed(answer: Message) -> bool:
+    return Message.objects.get(pk=answer.pk).lease_token is not None
+
+
+def held(running: Process) -> int:
+    """How many places the process has given away."""
+    return running.runner.places.room.held.total()
 
 
 @pytest.fixture
@@ -377,3 +402,71 @@ async def test_a_server_that_stops_hands_on_what_waits(
             assert stopping.stop() == 0
     await let_finish(openai, waiting)
     await until_status("failed", begun)  # interrupted: it had been sent, and cannot be resumed
+
+
+# --- at once --------------------------------------------------------------------------------------
+
+
+async def test_where_nobody_waits_an_answer_is_claimed_by_the_statement_that_stores_it(
+    here: Process, openai: OpenAISimulator
+) -> None:
+    widget = widget_at(openai, answers_at_once=2)
+    answers = [ask_here(make_conversation(widget=widget)) for _ in range(3)]
+    assert [is_claimed(one) for one in answers] == [True, True, False]
+    await eventually(lambda: len(openai.calls("send")) == 2)
+    openai.release()
+    await eventually(lambda: len(openai.calls("send")) == 3)  # the third in its turn
+    await let_finish(openai, *({"id": one.pk} for one in answers))
+    await eventually(lambda: held(here) == 0)
+
+
+async def test_what_a_turn_knows_at_once_is_what_it_would_read(
+    here: Process, ready: OpenAISimulator
+) -> None:
+    conversation = make_conversation(
+        [("visitor", "One?"), ("agent", "Yes."), ("visitor", "Two?"), ("agent", "No.")],
+        widget=widget_at(ready),
+        title="Numbers",
+        upstream={"thread": "t-1"},
+    )
+    answer = ask_here(conversation, "Three?")
+    assert answer.lease_token is not None
+    known = claims.leased(answer, answer.conversation)
+    read = claims.load(answer.pk, answer.lease_token)
+    assert read is not None
+    assert (known.ask, known.shown, known.version) == (read.ask, read.shown, read.version)
+    assert [one.text for one in known.ask.history] == ["One?", "Yes.", "Two?", "No."]
+    for name in ("answer", "conversation", "visitor", "token", "agent", "asked_at", "request"):
+        assert getattr(known, name) == getattr(read, name), name
+    await eventually(lambda: Message.objects.get(pk=answer.pk).status == "completed")
+
+
+async def test_a_question_that_is_refused_gives_its_place_back(
+    here: Process, openai: OpenAISimulator
+) -> None:
+    conversation = make_conversation(widget=widget_at(openai))
+    answer = ask_here(conversation)
+    assert held(here) == 1
+    with pytest.raises(Problem, match="still coming"):
+        ask_here(conversation)
+    await eventually(lambda: len(openai.calls("send")) == 1)
+    assert held(here) == 1
+    openai.release()
+    await eventually(lambda: Message.objects.get(pk=answer.pk).status == "completed")
+    await eventually(lambda: held(here) == 0)
+
+
+async def test_a_process_that_ends_gives_back_what_it_claimed_and_has_not_begun(
+    database: None, ready: OpenAISimulator
+) -> None:
+    running = process.start(background=False)
+    drain = asyncio.create_task(running.runner.drain())
+    answer = ask_here(make_conversation(widget=widget_at(ready)))  # in the same moment
+    assert is_claimed(answer)
+    await drain
+    await eventually(lambda: Message.objects.get(pk=answer.pk).lease_until is None)
+    stored = Message.objects.get(pk=answer.pk)
+    assert (stored.sent_at, stored.status) == (None, "pending")
+    late = ask_here(make_conversation(widget=widget_at(ready)))
+    assert not is_claimed(late)
+    await process.stop()
