@@ -244,7 +244,14 @@ OURS: dict[str, Any] = {"where": ("id", "lease_token"), "also": "completed_at IS
 """As `_mine`. Whose lease is lost finds no row."""
 _sent = Update(Message, "sent_at", **OURS)
 _save_text = Update(Message, "text", "seq", "status", "lease_until", "changed_at", **OURS)
-_end = Update(Message, *ENDED, "problem", "upstream_id", "lease_until", **OURS)
+_end = Update(
+    Message,
+    *ENDED,
+    "problem",
+    "upstream_id",
+    clears=("lease_token", "lease_until"),
+    **OURS,
+)
 _touch = Update(Conversation, "changed_at")
 _end_in_conversation = Update(Conversation, *ENDED_IN_CONVERSATION)
 
@@ -397,7 +404,6 @@ def finish(claimed: Claimed, final: Final) -> tuple[MessageChanged, Conversation
             **{name: getattr(message, name) for name in ENDED},
             problem=final.problem[:500],
             upstream_id=_once(conversation, final.answer_id[:200]),
-            lease_until=None,
             id=claimed.answer,
             lease_token=claimed.token,
         )

@@ -126,17 +126,24 @@ def _converter(compiler: Any, columns: list[Any]) -> Callable[[Row], Row]:
 
 
 class Update:
-    """An UPDATE that sets `fields` where `where` have given values, and `also` holds.
+    """An UPDATE that sets `fields`, and clears `clears`, where `where` have given values and
+    `also` holds.
 
-    Called with all of them by name, it returns how many rows there were.
+    Called with all of the values by name, it returns how many rows there were.
     """
 
     def __init__(
-        self, model: type[Model], *fields: str, where: Sequence[str] = ("id",), also: str = ""
+        self,
+        model: type[Model],
+        *fields: str,
+        clears: Sequence[str] = (),
+        where: Sequence[str] = ("id",),
+        also: str = "",
     ) -> None:
         self._fields = [_field(model, name) for name in (*fields, *where)]
         columns = [f"{field.column} = %s" for field in self._fields]
-        set_to = ", ".join(columns[: len(fields)])
+        cleared = [f"{_field(model, name).column} = NULL" for name in clears]
+        set_to = ", ".join([*columns[: len(fields)], *cleared])
         holds = " AND ".join([*([also] if also else []), *columns[len(fields) :]])
         # All of it is names of ours.
         self.sql = f"UPDATE {model._meta.db_table} SET {set_to} WHERE {holds}"  # noqa: S608

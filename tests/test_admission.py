@@ -464,9 +464,9 @@ async def test_a_process_that_ends_gives_back_what_it_claimed_and_has_not_begun(
     answer = ask_here(make_conversation(widget=widget_at(ready)))  # in the same moment
     assert is_claimed(answer)
     await drain
-    await eventually(lambda: Message.objects.get(pk=answer.pk).lease_until is None)
-    stored = Message.objects.get(pk=answer.pk)
-    assert (stored.sent_at, stored.status) == (None, "pending")
+    # Another server of this run may take it up in the same moment.
+    ours = Message.objects.filter(pk=answer.pk, lease_token=answer.lease_token)
+    await eventually(lambda: not ours.exists())
     late = ask_here(make_conversation(widget=widget_at(ready)))
     assert not is_claimed(late)
     await process.stop()

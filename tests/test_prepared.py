@@ -107,11 +107,18 @@ def test_rows_that_are_neither_objects_nor_tuples_are_refused() -> None:
         Prepared(lambda pk: Message.objects.filter(pk=pk).values("text"))(uuid.uuid4())
 
 
-TELL = Update(Message, "text", "citations", "completed_at", where=("id", "role"), also="seq < 5")
+TELL = Update(
+    Message,
+    *("text", "citations", "completed_at"),
+    clears=("sent_at",),
+    where=("id", "role"),
+    also="seq < 5",
+)
 
 
 def test_an_update_changes_what_its_conditions_hold_for_and_nothing_else() -> None:
     conversation = make_conversation([("visitor", "One?"), ("agent", "Yes.")])
+    Message.objects.update(sent_at=timezone.now())
     question, answer = conversation.messages.all()
     now, sources = timezone.now(), [{"title": "Ü", "url": ""}]
     told = {"text": "No.", "citations": sources, "completed_at": now, "role": Role.AGENT}
@@ -119,6 +126,7 @@ def test_an_update_changes_what_its_conditions_hold_for_and_nothing_else() -> No
     assert TELL(**told, id=answer.pk) == 1
     answer.refresh_from_db()
     assert (answer.text, answer.citations, answer.completed_at) == ("No.", sources, now)
+    assert [one.sent_at is None for one in conversation.messages.all()] == [False, True]
     assert [one.text for one in conversation.messages.all()] == ["One?", "No."]
     Message.objects.filter(pk=answer.pk).update(seq=5)
     assert TELL(**told, id=answer.pk) == 0
