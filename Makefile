@@ -10,7 +10,8 @@ WORKERS ?= 2
 STACKS ?= default outgrown
 # What every run asks of the outgrown stack, for time's sake; all of it is
 # `make test STACKS=outgrown OUTGROWN=tests`, ten minutes.
-OUTGROWN ?= tests/test_outgrown.py tests/test_recovery.py tests/test_shutdown.py tests/protocol tests/feedback tests/reliability/test_load.py
+OUTGROWN ?= tests/test_outgrown.py tests/test_admission.py tests/test_handler.py tests/test_recovery.py \
+  tests/test_shutdown.py tests/protocol tests/feedback tests/reliability/test_load.py
 
 .PHONY: run test test-long baselines benchmark check format lock wheel clean
 

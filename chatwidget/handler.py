@@ -52,21 +52,21 @@ class Handler(ASGIHandler):
         except BaseException:
             body.close()
             raise
-        over = False
+        whole = False
         try:
             response = await asyncio.get_running_loop().run_in_executor(
                 thread, copy_context().run, self._answer, scope, body
             )
-            over = response.closed
-            if over:
-                await self.send_response(response, send)
-            else:
+            whole = not response.streaming
+            if not whole:
                 await self._stream(response, thread, receive, send)
         finally:
-            if over:
+            if whole:
                 self._free.put_nowait(thread)
             else:  # in that thread's turn: a view goes on when its client has left
                 thread.submit(self._put_back, thread, asyncio.get_running_loop())
+        if whole:  # who reads it slowly holds no thread
+            await self.send_response(response, send)
 
     def _answer(self, scope: Any, body: Any) -> HttpResponseBase:
         """Run middleware and view. What is not streamed is closed at once; its content stays."""

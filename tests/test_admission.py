@@ -407,6 +407,7 @@ async def test_a_server_that_stops_hands_on_what_waits(
 # --- at once --------------------------------------------------------------------------------------
 
 
+@pytest.mark.default_stack("elsewhere most places are left for what others store")
 async def test_where_nobody_waits_an_answer_is_claimed_by_the_statement_that_stores_it(
     here: Process, openai: OpenAISimulator
 ) -> None:
@@ -418,6 +419,17 @@ async def test_where_nobody_waits_an_answer_is_claimed_by_the_statement_that_sto
     await eventually(lambda: len(openai.calls("send")) == 3)  # the third in its turn
     await let_finish(openai, *({"id": one.pk} for one in answers))
     await eventually(lambda: held(here) == 0)
+
+
+@pytest.mark.outgrown_stack("SQLite lets only one store at a time")
+async def test_most_places_are_claimed_in_the_line_where_others_store_at_the_same_moment(
+    here: Process, openai: OpenAISimulator
+) -> None:
+    of_three, of_eight = widget_at(openai, answers_at_once=3), widget_at(openai, answers_at_once=8)
+    alone = ask_here(make_conversation(widget=of_three))
+    several = [ask_here(make_conversation(widget=of_eight)) for _ in range(3)]
+    assert [is_claimed(one) for one in (alone, *several)] == [False, True, True, False]
+    await let_finish(openai, *({"id": one.pk} for one in (alone, *several)))
 
 
 async def test_what_a_turn_knows_at_once_is_what_it_would_read(

@@ -63,6 +63,15 @@ async def test_more_requests_than_threads_are_all_answered() -> None:
     assert django._free.qsize() == threads()
 
 
+async def test_a_client_that_reads_slowly_holds_no_thread() -> None:
+    django, client = Handler(), Client(reads=False)
+    request = asyncio.create_task(django(scope_of("/healthz"), client.receive, client.send))
+    await client.sent.wait()
+    assert django._free.qsize() == threads()
+    request.cancel()
+    await asyncio.gather(request, return_exceptions=True)
+
+
 async def test_a_client_that_leaves_a_long_answer_frees_its_thread() -> None:
     django, client = Handler(), Client(reads=False)
     request = asyncio.create_task(django(scope_of(LARGE), client.receive, client.send))

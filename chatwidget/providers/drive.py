@@ -303,6 +303,7 @@ async def _listen(
                 if stream.over() or Ended in kinds:
                     await _linger(chunks)
                     return None
+                # Fifty times at most in that long, since moving a timer costs; never too early.
                 if not kinds.isdisjoint(SOUNDS) and (now := loop.time()) > noted + idle_s / 50:
                     silence.reschedule(now + idle_s * 51 / 50)
                     noted = now
