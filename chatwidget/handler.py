@@ -8,7 +8,6 @@ none free waits.
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
@@ -54,12 +53,12 @@ class Handler(ASGIHandler):
             raise
         whole = False
         try:
-            response = await asyncio.get_running_loop().run_in_executor(
-                thread, copy_context().run, self._answer, scope, body
-            )
-            whole = not response.streaming
-            if not whole:
-                await self._stream(response, thread, receive, send)
+            # In this context, what a view wants of the event loop is done on this one.
+            async with ThreadSensitiveContext(executor=thread):
+                response = await sync_to_async(self._answer)(scope, body)
+                whole = not response.streaming
+                if not whole:
+                    await self._stream(response, receive, send)
         finally:
             if whole:
                 self._free.put_nowait(thread)
@@ -83,24 +82,21 @@ class Handler(ASGIHandler):
             response.close()  # which also says that the request is over
         return response
 
-    async def _stream(
-        self, response: HttpResponseBase, thread: ThreadPoolExecutor, receive: Any, send: Any
-    ) -> None:
+    async def _stream(self, response: HttpResponseBase, receive: Any, send: Any) -> None:
         """Send what is made bit by bit, until all is sent or the client has left."""
-        async with ThreadSensitiveContext(executor=thread):
-            tasks = [
-                asyncio.create_task(self.send_response(response, send)),
-                asyncio.create_task(self.listen_for_disconnect(receive)),
-            ]
-            try:
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                sent, _ = await asyncio.gather(*tasks, return_exceptions=True)
-                await sync_to_async(response.close)()
-            if isinstance(sent, Exception):
-                raise sent
+        tasks = [
+            asyncio.create_task(self.send_response(response, send)),
+            asyncio.create_task(self.listen_for_disconnect(receive)),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            sent, _ = await asyncio.gather(*tasks, return_exceptions=True)
+            await sync_to_async(response.close)()
+        if isinstance(sent, Exception):
+            raise sent
 
     def _put_back(self, thread: ThreadPoolExecutor, loop: asyncio.AbstractEventLoop) -> None:
         try:
