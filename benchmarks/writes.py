@@ -89,7 +89,7 @@ def _database(kind: str) -> Iterator[dict[str, str] | None]:
 # --- in the process that writes -------------------------------------------------------------------
 
 
-def stored_in(insert: Callable[[Any], Any]) -> Callable[[uuid.UUID, int], None]:
+def stored_in(insert: Callable[[Any], Any]) -> Write:
     """Return what stores one message by `insert`."""
     from django.utils import timezone
 

@@ -10,6 +10,7 @@ it. SQLite lets only one look at a time. On PostgreSQL a limit is passed by one 
 reached the database later than a younger one, and two processes look just between the two.
 """
 
+import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterable
@@ -26,6 +27,11 @@ from django.utils import timezone
 from .models import Conversation, Message
 from .prepared import Prepared
 
+AT_ONCE = settings.PROVIDER_CONNECTIONS * 4 // 5
+"""Answers under way at once in one process. Each holds one connection at a time, so a fifth of them
+is left for everything else: deliveries, looks after people, erasing."""
+SHARE = AT_ONCE // 2
+"""No agent has more of them, whatever its own limit: one that hangs leaves room for others."""
 LINE = 200
 """At most this many of those who wait are looked at for the places that are free."""
 SWEEP = 100
@@ -105,6 +111,39 @@ class Room:
         self.places -= 1
         self.held[agent] += 1
         return True
+
+
+class Held:
+    """The places of this process, and who holds them. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._room = Room(places=AT_ONCE, share=SHARE, held=Counter())
+        self._lock = threading.Lock()
+
+    @property
+    def room(self) -> Room:
+        """What is left, for whoever chooses among those who wait."""
+        with self._lock:
+            return replace(self._room, held=self._room.held.copy())
+
+    def take(self, agent: uuid.UUID | None) -> None:
+        """Take a place that `room` has told of."""
+        with self._lock:
+            self._count(agent, 1)
+
+    def take_free(self, agent: uuid.UUID | None) -> bool:
+        """Take a place that nobody waits for. Returns False if there is none."""
+        with self._lock:
+            return self._room.take(agent)
+
+    def leave(self, agent: uuid.UUID | None) -> None:
+        """Give one back."""
+        with self._lock:
+            self._count(agent, -1)
+
+    def _count(self, agent: uuid.UUID | None, number: int) -> None:
+        self._room.places -= number
+        self._room.held[agent] += number
 
 
 @dataclass(slots=True)

@@ -22,10 +22,9 @@ from .serializers import conversation_frame, message_frame
 
 TITLE_CHARS = 60
 NO_FILES = "One of these files is not there any more, or cannot be given in this chat."
-GROWS = ("last_position", "title", "updated_at", "changed_at")
-"""What of a conversation changes when somebody asks."""
 
-_insert, _grow = Insert(Message), Update(Conversation, *GROWS)
+_insert = Insert(Message)
+_grow = Update(Conversation, "last_position", "title", "updated_at", "changed_at")
 
 
 def find_message(visitor: Visitor, message_id: uuid.UUID) -> Message:
@@ -170,7 +169,7 @@ def _store(
             Attachment.objects.filter(pk__in=files).update(question=messages[0])
         fresh.title = fresh.title or title
         fresh.updated_at = fresh.changed_at = now
-        _grow(**{name: getattr(fresh, name) for name in GROWS}, id=fresh.pk)
+        _grow.save(fresh)
         return fresh
 
     has_place = process.take_place(agent)

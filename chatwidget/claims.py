@@ -233,27 +233,19 @@ def known_before(conversation: Conversation) -> Known:
     )
 
 
-ENDED = (
-    *("status", "text", "seq", "citations", "links", "error", "takes_vote"),
-    *("completed_at", "changed_at"),
-)
-"""What of an answer is its end; and what of its conversation."""
-ENDED_IN_CONVERSATION = ("unread", "updated_at", "changed_at", "sync_at")
-
 OURS: dict[str, Any] = {"where": ("id", "lease_token"), "also": "completed_at IS NULL"}
 """As `_mine`. Whose lease is lost finds no row."""
 _sent = Update(Message, "sent_at", **OURS)
 _save_text = Update(Message, "text", "seq", "status", "lease_until", "changed_at", **OURS)
 _end = Update(
     Message,
-    *ENDED,
-    "problem",
-    "upstream_id",
+    *("status", "text", "seq", "citations", "links", "error", "takes_vote", "problem"),
+    *("upstream_id", "completed_at", "changed_at"),
     clears=("lease_token", "lease_until"),
     **OURS,
 )
 _touch = Update(Conversation, "changed_at")
-_end_in_conversation = Update(Conversation, *ENDED_IN_CONVERSATION)
+_end_in_conversation = Update(Conversation, "unread", "updated_at", "changed_at", "sync_at")
 
 
 def _mine(claimed: Claimed) -> Any:
@@ -398,25 +390,17 @@ def finish(claimed: Claimed, final: Final) -> tuple[MessageChanged, Conversation
     message.status, message.text, message.seq = final.status, final.text, final.seq
     message.citations, message.links = final.citations, final.links
     message.error, message.takes_vote = final.error, final.rateable
+    message.problem = final.problem[:500]
+    message.upstream_id = _once(conversation, final.answer_id[:200])
     message.completed_at = message.changed_at = now
-    _expect(
-        _end(
-            **{name: getattr(message, name) for name in ENDED},
-            problem=final.problem[:500],
-            upstream_id=_once(conversation, final.answer_id[:200]),
-            id=claimed.answer,
-            lease_token=claimed.token,
-        )
-    )
+    _expect(_end.save(message))
     if final.span:
         paces.note(claimed.agent.pk, final.span)
     follows = provider_class(claimed.agent.provider).follows(claimed.agent.options)
     conversation.sync_at = now + FOLLOW_SOON if follows else None
     conversation.unread += final.status == Status.COMPLETED
     conversation.updated_at = conversation.changed_at = now
-    _end_in_conversation(
-        **{name: getattr(conversation, name) for name in ENDED_IN_CONVERSATION}, id=conversation.pk
-    )
+    _end_in_conversation.save(conversation)
     return message_frame(message), conversation_frame(conversation)
 
 

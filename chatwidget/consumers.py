@@ -22,6 +22,7 @@ from django.http.request import split_domain_port, validate_host
 
 from . import limits, metrics, process, tokens
 from .events import Delta, Frame, MessageChanged
+from .hub import as_json
 from .models import Conversation, Message
 from .origins import normalise_origin
 from .prepared import Prepared
@@ -269,7 +270,7 @@ class VisitorSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels i
         self._end(COME_BACK, f"retry_in={retry_in_s:.1f}")
 
     def _send(self, body: dict[str, Any]) -> None:
-        self._queue(json.dumps(body, ensure_ascii=False, separators=(",", ":")))
+        self._queue(as_json(body))
 
     def _error(self, code: str, detail: str) -> None:
         self._send({"type": "error", "code": code, "detail": detail})

@@ -151,10 +151,11 @@ class Update:
     def __call__(self, **values: Any) -> int:
         """Carry it out."""
         here = connections[DEFAULT_DB_ALIAS]
-        with here.cursor() as cursor:
-            cursor.execute(self.sql, self._params(values, here))
-            count: int = cursor.rowcount
-        return count
+        return _count(here, self.sql, self._params(values, here))
+
+    def save(self, one: Model) -> int:
+        """Carry it out with the values that this object has."""
+        return self(**{field.name: getattr(one, field.name) for field in self._fields})
 
     def among(self, keys: Sequence[Any], **values: Any) -> int:
         """Carry it out for all rows with one of these keys, which the last of `where` names."""
@@ -163,10 +164,7 @@ class Update:
         params = [field.get_db_prep_save(values[field.name], here) for field in fields]
         params += [key.get_db_prep_save(one, here) for one in keys]
         sql = self.sql.removesuffix("= %s") + f"IN ({', '.join(['%s'] * len(keys))})"
-        with here.cursor() as cursor:
-            cursor.execute(sql, params)
-            count: int = cursor.rowcount
-        return count
+        return _count(here, sql, params)
 
     def each(self, rows: Iterable[dict[str, Any]], **of_all: Any) -> int:
         """Carry it out once for each of these, and all of them with the values `of_all`."""
@@ -192,6 +190,13 @@ class Update:
             else field.get_db_prep_save(values[field.name], here)
             for field in self._fields
         ]
+
+
+def _count(here: Any, sql: str, params: list[Any]) -> int:
+    with here.cursor() as cursor:
+        cursor.execute(sql, params)
+        count: int = cursor.rowcount
+    return count
 
 
 class Insert:

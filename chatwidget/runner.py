@@ -8,10 +8,8 @@ import asyncio
 import contextlib
 import logging
 import math
-import threading
 import time
 import uuid
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +21,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from . import admission, attachments, breaker, claims, logs, metrics
-from .admission import Room, Verdict, Waiting
+from .admission import Held, Verdict, Waiting
 from .claims import Claimed, Final, LeaseLostError
 from .errors import Broken, ChatWidgetError, Misconfigured, ProviderError, Rejected, Unavailable
 from .events import Finish, HumanHas, Learned, ProviderEvent, Sending
@@ -39,11 +37,6 @@ from .turn import Turn
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = settings.PROVIDER_CONNECTIONS * 4 // 5
-"""Answers under way at once in one process. Each holds one connection at a time, so a fifth of them
-is left for everything else: deliveries, looks after people, erasing."""
-SHARE = AT_ONCE // 2
-"""No agent has more of them, whatever its own limit: one that hangs leaves room for others."""
 LOOK_AGAIN_S = 0.5
 """While answers wait here, how often it is looked whether another process has made room."""
 STOPS_S = 0.5
@@ -79,40 +72,6 @@ class Place:
     token: uuid.UUID
     claimed: Claimed | None = None
     """What there is to know of it, where that need not be read."""
-
-
-class Places:
-    """The places of this process for answers under way, by agent. Safe from any thread."""
-
-    def __init__(self) -> None:
-        self._held: Counter[uuid.UUID | None] = Counter()
-        self._lock = threading.Lock()
-
-    @property
-    def room(self) -> Room:
-        """What is left, for whoever chooses among those who wait."""
-        with self._lock:
-            return Room(places=AT_ONCE - self._held.total(), share=SHARE, held=self._held.copy())
-
-    def take(self, agent: uuid.UUID | None) -> None:
-        """Take a place that `room` has told of."""
-        with self._lock:
-            self._held[agent] += 1
-
-    def take_free(self, agent: uuid.UUID | None) -> bool:
-        """Take a place that nobody waits for. Returns False if there is none."""
-        with self._lock:
-            if self._held.total() >= AT_ONCE or self._held[agent] >= SHARE:
-                return False
-            self._held[agent] += 1
-            return True
-
-    def leave(self, agent: uuid.UUID | None) -> None:
-        """Give one back."""
-        with self._lock:
-            self._held[agent] -= 1
-            if not self._held[agent]:
-                del self._held[agent]
 
 
 class Running:
@@ -167,7 +126,7 @@ class Runner:
         self._running: dict[uuid.UUID, Running] = {}
         self._tasks: dict[uuid.UUID, asyncio.Task[None]] = {}
         """A task for each turn, from when it begins to wait."""
-        self.places = Places()
+        self.held = Held()
         self._news = asyncio.Event()
         self._starter = asyncio.create_task(self._start_always())
         self._saver = asyncio.create_task(self._save_always())
@@ -196,7 +155,7 @@ class Runner:
 
     async def recover(self) -> bool:
         """Start turns that nobody has: their process died, or had no room."""
-        for one in await self._store.read(admission.abandoned, self.places.room):
+        for one in await self._store.read(admission.abandoned, self.held.room):
             self.start(one)
         return False
 
@@ -229,11 +188,11 @@ class Runner:
 
         Safe from any thread.
         """
-        return not (self._draining or self._waiting) and self.places.take_free(agent)
+        return not (self._draining or self._waiting) and self.held.take_free(agent)
 
     def leave_place(self, agent: uuid.UUID | None) -> None:
         """Free a place; whoever waits for it may begin."""
-        self.places.leave(agent)
+        self.held.leave(agent)
         self._news.set()
 
     async def _start_always(self) -> None:
@@ -251,13 +210,13 @@ class Runner:
     async def _start_waiting(self) -> None:
         """Claim all at once those whose turn it is: the more ask, the less each claim costs."""
         waiting = [one for one, _ in self._waiting.values()]
-        taken = await self._store.write(claims.take, waiting, self.places.room)
+        taken = await self._store.write(claims.take, waiting, self.held.room)
         if self._draining:
             await self._store.write(claims.release, taken.verdicts, taken.token)
             return
         for one in waiting:
             if verdict := taken.verdicts.get(one.answer):
-                self.places.take(one.agent)
+                self.held.take(one.agent)
                 self._tell(one, Place(verdict, taken.token))
             elif one.answer in taken.gone or one.abandoned:
                 self._tell(one, None)

@@ -34,17 +34,12 @@ class Write:
 
     work: Callable[[], Any]
     future: "asyncio.Future[Any] | Future[Any]"
-    loop: asyncio.AbstractEventLoop | None
-    """The future's loop; None: a thread waits."""
     result: Any = None
     error: BaseException | None = None
 
     def settle(self) -> None:
         """Tell whoever waits, from where they can be told; who was cancelled need not hear it."""
-        if isinstance(self.future, Future):
-            if not self.future.set_running_or_notify_cancel():
-                return
-        elif self.future.done():
+        if self.future.done():
             return
         if self.error is not None:
             self.future.set_exception(self.error)
@@ -75,16 +70,15 @@ class Store:
         Raises what `work` raised; then nothing of it is stored. Cancelling the caller does not
         undo a write that is already queued. Raises RuntimeError once the store is closed.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._put(Write(partial(work, *args, **kwargs), future, loop))
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._put(Write(partial(work, *args, **kwargs), future))
         return await future
 
     def commit(self, work: Callable[[], T]) -> T:
         """As `write`, for a thread that can wait."""
         _give_back()  # or those who wait for the writer hold every connection, and it has none
         future: Future[T] = Future()
-        self._put(Write(work, future, None))
+        self._put(Write(work, future))
         return future.result()
 
     def _put(self, write: Write) -> None:
@@ -154,7 +148,8 @@ def _settle(writes: list[Write]) -> None:
     """Tell everybody what came of it, each event loop by one call."""
     by_loop: defaultdict[asyncio.AbstractEventLoop | None, list[Write]] = defaultdict(list)
     for write in writes:
-        by_loop[write.loop].append(write)
+        future = write.future
+        by_loop[None if isinstance(future, Future) else future.get_loop()].append(write)
     for loop, told in by_loop.items():
         if loop is None:
             _tell(told)

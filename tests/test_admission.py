@@ -135,7 +135,7 @@ def is_claimed(answer: Message) -> bool:
 
 def held(running: Process) -> int:
     """How many places the process has given away."""
-    return running.runner.places.room.held.total()
+    return running.runner.held.room.held.total()
 
 
 @pytest.fixture

@@ -132,6 +132,17 @@ def test_an_update_changes_what_its_conditions_hold_for_and_nothing_else() -> No
     assert TELL(**told, id=answer.pk) == 0
 
 
+def test_an_update_may_take_its_values_from_an_object() -> None:
+    conversation = make_conversation([("visitor", "One?"), ("agent", "Yes.")])
+    question, answer = conversation.messages.all()
+    answer.text, answer.citations = "No.", [{"title": "A", "url": ""}]
+    answer.page = {"url": "https://shop.example/"}  # which it does not set
+    assert TELL.save(answer) == 1
+    stored = Message.objects.get(pk=answer.pk)
+    assert (stored.text, stored.citations, stored.page) == ("No.", answer.citations, {})
+    assert Message.objects.get(pk=question.pk).text == "One?"
+
+
 def test_an_update_may_be_of_many_rows_each_with_its_values() -> None:
     conversation = make_conversation([("agent", "A"), ("agent", "B"), ("agent", "C")])
     rest = {"citations": [], "completed_at": timezone.now(), "role": Role.AGENT}

@@ -142,15 +142,14 @@ def _request(
     )
 
 
-def _timeouts(provider: Provider) -> httpx.Timeout:
-    """Each wait by itself. For the transport, `pool` is connecting with the look-up of the name."""
-    connect_s = provider.number("connect_s")
-    return httpx.Timeout(provider.number("idle_s"), connect=connect_s, pool=connect_s)
+def _timeouts(provider: Provider, *, streams: bool = False) -> httpx.Timeout:
+    """Each wait by itself. For the transport, `pool` is connecting with the look-up of the name.
 
-
-def _timeouts_of_stream(provider: Provider) -> httpx.Timeout:
-    """The same without one for each read: whoever listens knows silence from heartbeats."""
-    return httpx.Timeout(**{**_timeouts(provider).as_dict(), "read": None})
+    A stream's reads have none: whoever listens to it knows silence from heartbeats.
+    """
+    idle_s, connect_s = provider.number("idle_s"), provider.number("connect_s")
+    read_s = None if streams else idle_s
+    return httpx.Timeout(idle_s, read=read_s, connect=connect_s, pool=connect_s)
 
 
 @asynccontextmanager
@@ -281,7 +280,7 @@ async def _listen(
     try:
         async with (
             asyncio.timeout(idle_s) as silence,
-            _sent(provider, stream.call, http, _timeouts_of_stream(provider)) as response,
+            _sent(provider, stream.call, http, _timeouts(provider, streams=True)) as response,
         ):
             if response.status_code in stream.call.accept:
                 return await _reply(provider, stream.call, response)
