@@ -16,12 +16,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from . import breaker, paces
 from .admission import Room, Verdict, Waiting, choose, is_free
-from .events import AgentSaid, ConversationChanged, HumanSaid, Learned, MessageChanged
+from .events import ConversationChanged, Learned, MessageChanged
 from .models import SHOWN, Agent, Conversation, Message, Mode, Role, Status, Visitor
 from .polling import Span
 from .prepared import Prepared, Update
@@ -410,60 +410,3 @@ def _once(conversation: Conversation, answer_id: str) -> str:
         return answer_id
     named = Message.objects.filter(conversation=conversation, upstream_id=answer_id)
     return "" if named.exists() else answer_id
-
-
-def add_replies(
-    conversation: Conversation, replies: Iterable[HumanSaid | AgentSaid]
-) -> list[MessageChanged | ConversationChanged]:
-    """Store what is new of what was said outside answers. Returns the frames that show it."""
-    if not locked.first(conversation.pk):
-        return []  # erased while it was looked at
-    stored = set(
-        Message.objects.filter(conversation=conversation)
-        .exclude(upstream_id="")
-        .values_list("upstream_id", flat=True)
-    )
-    frames: list[MessageChanged | ConversationChanged] = []
-    for reply in replies:
-        if reply.id in stored:
-            continue
-        stored.add(reply.id)
-        now = timezone.now()
-        message = Message.objects.create(
-            conversation=conversation,
-            position=next_position(conversation),
-            text=reply.text.replace("\x00", "\ufffd"),
-            upstream_id=reply.id,
-            takes_vote=reply.rateable,
-            completed_at=now,
-            question=Message.objects.filter(conversation=conversation, role=Role.VISITOR)
-            .order_by("-position")
-            .first(),
-            **_own(reply),
-        )
-        Conversation.objects.filter(pk=conversation.pk).update(unread=F("unread") + 1)
-        frames.append(message_frame(Message.objects.to_show().get(pk=message.pk)))
-    if frames:
-        frames.append(conversation_frame(Conversation.objects.get(pk=conversation.pk)))
-    return frames
-
-
-def _own(reply: HumanSaid | AgentSaid) -> dict[str, Any]:
-    """What is stored of the one and not of the other."""
-    if isinstance(reply, HumanSaid):
-        return {"role": Role.HUMAN}
-    return {
-        "role": Role.AGENT,
-        "upstream": dict(reply.answer),
-        "citations": [{"title": one.title, "url": one.url} for one in reply.citations],
-        "links": [{"title": one.title, "url": one.url} for one in reply.links],
-    }
-
-
-def next_position(conversation: Conversation) -> int:
-    """Lock the conversation's row and return the place of its next message."""
-    now = timezone.now()
-    Conversation.objects.filter(pk=conversation.pk).update(
-        last_position=F("last_position") + 1, updated_at=now, changed_at=now
-    )
-    return Conversation.objects.values_list("last_position", flat=True).get(pk=conversation.pk)

@@ -7,8 +7,9 @@ a vendor has a doorbell, `bells.py` makes a look come at once.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -25,10 +26,11 @@ from .events import (
     ProviderEvent,
 )
 from .lanes import Room
-from .models import Conversation, Mode
+from .models import Conversation, Message, Mode, Role
 from .providers.base import Ask
 from .providers.drive import drive
 from .runner import open_provider
+from .serializers import conversation_frame, message_frame
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +137,7 @@ def _note(
     conversation: Conversation, replies: list[HumanSaid | AgentSaid], human: bool
 ) -> list[MessageChanged | ConversationChanged]:
     """Store what a look has shown and when the next one is due. Returns the frames that tell."""
-    frames = claims.add_replies(conversation, replies)
+    frames = _add(conversation, replies)
     fresh = Conversation.objects.filter(pk=conversation.pk).first()
     if fresh is None:
         return []
@@ -143,3 +145,51 @@ def _note(
     _move(conversation, next_look(conversation, timezone.now()))
     changed = claims.set_mode(conversation.pk, human)
     return [*frames, *filter(None, [changed])]
+
+
+def _add(
+    conversation: Conversation, replies: Iterable[HumanSaid | AgentSaid]
+) -> list[MessageChanged | ConversationChanged]:
+    """Store what is new of what was said outside answers. Returns the frames that show it."""
+    fresh = claims.locked.first(conversation.pk)
+    if fresh is None:
+        return []  # erased while it was looked at
+    said = Message.objects.filter(conversation=fresh)
+    stored = set(said.exclude(upstream_id="").values_list("upstream_id", flat=True))
+    question = said.filter(role=Role.VISITOR).order_by("-position").first()
+    frames: list[MessageChanged | ConversationChanged] = []
+    for reply in replies:
+        if reply.id in stored:
+            continue
+        stored.add(reply.id)
+        now = timezone.now()
+        fresh.last_position += 1
+        fresh.unread += 1
+        fresh.updated_at = fresh.changed_at = now
+        message = Message.objects.create(
+            conversation=fresh,
+            position=fresh.last_position,
+            text=reply.text.replace("\x00", "\ufffd"),
+            upstream_id=reply.id,
+            takes_vote=reply.rateable,
+            completed_at=now,
+            question=question,
+            **_own(reply),
+        )
+        frames.append(message_frame(Message.objects.to_show().get(pk=message.pk)))
+    if frames:
+        fresh.save(update_fields=["last_position", "unread", "updated_at", "changed_at"])
+        frames.append(conversation_frame(fresh))
+    return frames
+
+
+def _own(reply: HumanSaid | AgentSaid) -> dict[str, Any]:
+    """What is stored of the one and not of the other."""
+    if isinstance(reply, HumanSaid):
+        return {"role": Role.HUMAN}
+    return {
+        "role": Role.AGENT,
+        "upstream": dict(reply.answer),
+        "citations": [{"title": one.title, "url": one.url} for one in reply.citations],
+        "links": [{"title": one.title, "url": one.url} for one in reply.links],
+    }

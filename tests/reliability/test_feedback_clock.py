@@ -42,9 +42,10 @@ def as_in_production(settings: pytest.FixtureRequest) -> None:
 
 
 def waiting(raia: RaiaSimulator, count: int, begin: datetime) -> QuerySet[Delivery]:
-    """Make votes that are due at `begin`."""
+    """Make votes that are due at `begin`, and at no moment before: the server would take them."""
     agent = raia_agent(raia, "default")
-    waiting_at_raia(raia, agent, count, using="default", age_s=0)
+    early_s = (begin - timezone.now()).total_seconds()
+    waiting_at_raia(raia, agent, count, using="default", age_s=-early_s)
     rows = Delivery.objects.filter(agent=agent)
     rows.update(next_at=begin)
     return rows
