@@ -6,12 +6,9 @@ PORT ?= 8000
 VENV := .venv/bin
 STAMPS := .stamps
 TESTS ?= tests
-WORKERS ?= 2
+# One more than there are cores: tests wait for their servers now and then.
+WORKERS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 1)))
 STACKS ?= default outgrown
-# What every run asks of the outgrown stack, for time's sake; all of it is
-# `make test STACKS=outgrown OUTGROWN=tests`, ten minutes.
-OUTGROWN ?= tests/test_outgrown.py tests/test_admission.py tests/test_handler.py tests/test_recovery.py \
-  tests/test_shutdown.py tests/protocol tests/feedback tests/reliability/test_load.py
 
 .PHONY: run test test-long baselines benchmark check format lock wheel clean
 
@@ -25,9 +22,8 @@ test: export SEED ?= $(shell date +%s)
 test: $(STAMPS)/dev $(STAMPS)/frontend static/chatwidget/widget.js $(STAMPS)/chromium $(STAMPS)/nginx check
 	cd frontend && npm test --silent
 	@failed=; for stack in $(STACKS); do \
-	  [ $$stack = outgrown ] && chosen="$(OUTGROWN)" || chosen="$(TESTS)"; \
 	  STACK=$$stack $(VENV)/python -m pytest -n $(WORKERS) --dist loadfile \
-	    --reruns 1 --rerun-except Traceback -rfER $$chosen \
+	    --reruns 1 --rerun-except Traceback -rfER $(TESTS) \
 	    || [ $$? = 5 ] || failed="$$failed $$stack"; \
 	done; [ -z "$$failed" ] || (echo "Failed on:$$failed" && false)
 
