@@ -138,6 +138,7 @@ class BoundedSocket(Paced, WebSocketProtocol):  # type: ignore[misc]
     def onOpen(self) -> None:  # noqa: N802
         """Ask the connection to tell how writing goes; until now it told HTTP."""
         super().onOpen()
+        self.failByDrop = False  # a frame that is too large is told so
         self.closeHandshakeTimeout = CLOSE_S
         self.unregisterProducer()
         self.registerProducer(self, True)

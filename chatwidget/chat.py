@@ -27,6 +27,11 @@ _insert = Insert(Message)
 _grow = Update(Conversation, "last_position", "title", "updated_at", "changed_at")
 
 
+def paused() -> Problem:
+    """Return what stands against anything new while the operator has paused the widget."""
+    return Problem("widget_paused", "This chat is paused. Please come back later.")
+
+
 def find_message(visitor: Visitor, message_id: uuid.UUID) -> Message:
     """Return the visitor's own message. Raises `not_found` for another's as for none."""
     try:
@@ -69,11 +74,10 @@ def ask(
     """Store a question and its pending answer, and have it answered.
 
     Returns question, answer, and whether they are new: the same id with the same text and files is
-    the same message. Raises `invalid`, `message_id_reused`, `answer_in_progress`, `rate_limited`.
+    the same message. Raises `invalid`, `message_id_reused`, `answer_in_progress`, `rate_limited`,
+    `widget_paused`.
     """
-    question = Message(
-        id=message_id, role=Role.VISITOR, text=text, page=page, completed_at=timezone.now()
-    )
+    question = Message(id=message_id, role=Role.VISITOR, text=text, page=page)
     answer = _new_answer(conversation, question)
     problem = _store(conversation, question, answer, title=title_of(text), files=files)
     if problem is None:
@@ -145,6 +149,8 @@ def _store(
     answer, agent = messages[-1], conversation.agent_id
 
     def work() -> Conversation | Problem:
+        if conversation.visitor.widget.paused:
+            return paused()
         found = outlook(conversation)
         if problem := _too_busy(conversation, found):
             return problem  # not raised: that would undo the writes of others, too
@@ -161,6 +167,8 @@ def _store(
             fresh.last_position += 1
             message.conversation, message.position = conversation, fresh.last_position
             message.created_at = message.changed_at = now
+            if message.role == Role.VISITOR:
+                message.completed_at = now
         answer.lease_token = answer.lease_until = None
         if found.at_once and has_place:
             lease(answer)
@@ -237,7 +245,7 @@ def stop(answer: Message) -> Message:
 def retry(failed: Message) -> tuple[Message, bool]:
     """Ask a failed or stopped answer's question again. Returns the new answer, and if it is new.
 
-    Raises `retry_not_allowed`, `answer_in_progress`, `rate_limited`.
+    Raises `retry_not_allowed`, `answer_in_progress`, `rate_limited`, `widget_paused`.
     """
     conversation = failed.conversation
     if again := Message.objects.filter(retry_of=failed).first():

@@ -172,6 +172,7 @@ def _add(
             text=reply.text.replace("\x00", "\ufffd"),
             upstream_id=reply.id,
             takes_vote=reply.rateable,
+            created_at=now,
             completed_at=now,
             question=question,
             **_own(reply),

@@ -100,10 +100,8 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
             code, detail = "rate_limited", f"Try again in {max(1, math.ceil(wait_s))} s."
         case exceptions.NotAuthenticated():
             code, detail = "token_invalid", "Send `Authorization: Bearer <token>`."
-            headers["WWW-Authenticate"] = "Bearer"
         case exceptions.AuthenticationFailed():
             code, detail = str(error.get_codes()), str(error.detail)
-            headers["WWW-Authenticate"] = "Bearer"
         case Http404() | exceptions.NotFound():
             code, detail = "not_found", "There is nothing here, or it is not yours."
         case exceptions.MethodNotAllowed():
@@ -125,6 +123,8 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         headers["Retry-After"] = str(more["retry_after"])
     set_rollback()
     body = document(code, detail, **more)
+    if body["status"] == 401:
+        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 11.6.1
     return Response(body, body["status"], headers=headers, content_type=MEDIA_TYPE)
 
 

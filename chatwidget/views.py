@@ -73,7 +73,7 @@ def own_origin(request: HttpRequest) -> str:
 def refuse_if_paused(widget: Widget) -> None:
     """Raise `widget_paused` where nothing new may begin; what there is can still be read."""
     if widget.paused:
-        raise Problem("widget_paused", "This chat is paused. Please come back later.")
+        raise chat.paused()
 
 
 class WidgetView(APIView):
@@ -346,7 +346,6 @@ class Messages(VisitorView):
         """Ask a question."""
         conversation = self.conversation(request, pk)
         body = serializers.NEW_MESSAGE.run_validation(request.data)
-        refuse_if_paused(conversation.visitor.widget)
         question, answer, new = chat.ask(
             conversation,
             message_id=body["id"],
@@ -414,7 +413,6 @@ class Retry(VisitorView):
     )
     def post(self, request: Request, pk: UUID) -> Response:
         """Ask the question of a failed or stopped answer again."""
-        refuse_if_paused(self.visitor(request).widget)
         answer, new = chat.retry(chat.find_message(self.visitor(request), pk))
         return Response(serializers.Retried({"answer": answer}).data, status=201 if new else 200)
 

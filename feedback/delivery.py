@@ -58,7 +58,7 @@ LEAST_AGE = timedelta(days=7)
 LONGEST_WAIT_S = 12 * 3600.0
 """Also the longest that a Retry-After is believed."""
 
-WAITS_FOR_VOTE = "waits for a vote: the vendor takes no comment without one"
+WAITS_FOR_VOTE = "the comment waits for a vote: the vendor takes none without one"
 WAITS_FOR_ID = "waits for the vendor's id of the answer"
 
 
@@ -96,7 +96,7 @@ def first_state(
         if not provider.takes_comments or not (feedback.comment or feedback.reasons):
             return State.DELIVERED, "", False
         if provider.comment_needs_vote:
-            return State.PENDING, WAITS_FOR_VOTE, False
+            return State.DELIVERED, WAITS_FOR_VOTE, False
     elif feedback.vote is None and not provider.clears_votes:
         held = delivery.held_vote or "perhaps a vote"
         return State.UNSUPPORTED, f"cannot be taken back there: it still holds {held}", False

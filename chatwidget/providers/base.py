@@ -16,7 +16,9 @@ something about one catches it there.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, ClassVar, Literal
 
 from ..errors import (
@@ -432,10 +434,11 @@ class Provider(ABC):
 
     def number(self, name: str) -> float:
         """Return an option as a number, its default where it is not set or makes no sense."""
-        try:
-            return float(str(self._value(name)))
-        except ValueError:
-            return float(str(self._field(name).default))
+        with suppress(ValueError):
+            number = float(str(self._value(name)))
+            if isfinite(number):  # a timer that is set to NaN stops every other one
+                return number
+        return float(str(self._field(name).default))
 
     def _value(self, name: str) -> object:
         value = self.setup.options.get(name, "")

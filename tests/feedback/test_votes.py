@@ -76,6 +76,18 @@ async def test_deleting_clears_everything_and_may_be_repeated(
     assert stored(answer).revision == 2
 
 
+async def test_a_vote_can_be_taken_back_where_nothing_can_be_rated_any_more(
+    server: Server, widget: Widget
+) -> None:
+    async with Visitor(server.url, widget.key) as visitor:
+        answer = await visitor.ask_and_wait("Hello")
+        await visitor.vote(answer, vote="up")
+        Widget.objects.filter(pk=widget.pk).update(feedback_enabled=False)
+        await visitor.vote(answer, vote="down", expect=409)
+        await visitor.call("DELETE", f"/messages/{answer['id']}/feedback", expect=204)
+    assert stored(answer).vote is None
+
+
 async def test_a_question_and_a_failed_answer_take_no_vote(server: Server, widget: Widget) -> None:
     async with Visitor(server.url, widget.key) as visitor:
         answer = await visitor.ask_and_wait("Please fail")

@@ -43,6 +43,7 @@ class Contract:
         if response.status_code >= 400:
             assert kind == PROBLEM, call
             assert response.json()["status"] == response.status_code, call
+        assert (response.status_code == 401) == ("www-authenticate" in response.headers), call
         operation = self._operation(response.request)
         if operation is None:
             preflight = response.request.method == "OPTIONS" and response.status_code == 204

@@ -34,6 +34,7 @@ async def test_a_question_comes_back_with_its_pending_answer(ann: CheckedVisitor
     assert (question["role"], question["status"], question["seq"]) == ("visitor", "completed", 0)
     assert (answer["role"], answer["status"], answer["seq"]) == ("agent", "pending", 0)
     assert (answer["text"], answer["completed_at"], answer["error"]) == ("", None, None)
+    assert question["completed_at"] == question["created_at"]
     assert question["conversation"] == answer["conversation"] == conversation
     assert not question["rateable"]
     assert not answer["rateable"]

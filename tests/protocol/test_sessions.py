@@ -172,3 +172,17 @@ async def test_a_paused_widget_begins_nothing_new(ann: CheckedVisitor) -> None:
         assert refused["code"] == "widget_paused"
     assert (await ann.call("GET", f"/widgets/{ann.key}"))["paused"] is True
     assert await ann.messages(conversation) == []
+
+
+async def test_what_began_before_a_pause_is_told_again(ann: CheckedVisitor) -> None:
+    conversation = await ann.conversation()
+    asked = await ann.ask(conversation, "Hello")
+    Widget.objects.filter(pk=ann.key).update(paused=True)
+    path, question = f"/conversations/{conversation}/messages", asked["question"]
+    same = {"id": question["id"], "text": question["text"]}
+    again = await ann.call("POST", path, same, expect=200)
+    assert [again[one]["id"] for one in again] == [asked[one]["id"] for one in again]
+    refused = await ann.call("POST", path, same | {"text": "Other"}, expect=409)
+    assert refused["code"] == "message_id_reused"
+    refused = await ann.call("POST", f"/messages/{question['id']}/retry", expect=409)
+    assert refused["code"] == "retry_not_allowed"

@@ -32,9 +32,10 @@ def test_it_is_named_and_its_settings_are_explained(provider: type[Provider]) ->
 def test_its_deadlines_can_be_set_and_end(provider: type[Provider]) -> None:
     asked = provider(Setup(options={field.name: "" for field in DEADLINES}))
     assert 0 < asked.number("connect_s") <= asked.number("idle_s") <= asked.number("total_s") <= 300
-    nonsense = provider(Setup(options={field.name: "soon" for field in DEADLINES}))
-    for field in DEADLINES:
-        assert nonsense.number(field.name) == asked.number(field.name)
+    for value in ("soon", "nan", "inf"):
+        nonsense = provider(Setup(options={field.name: value for field in DEADLINES}))
+        for field in DEADLINES:
+            assert nonsense.number(field.name) == asked.number(field.name)
 
 
 @EACH

@@ -111,7 +111,8 @@ def test_two_keys_are_good_while_one_replaces_the_other(server: Server, widget: 
     assert {enter(server, widget, identity=one).status_code for one in (old, new)} == {201}
     widget.identity_keys = {"2": NEW_SECRET}
     widget.save()
-    assert enter(server, widget, identity=old).status_code == 401
+    refused = enter(server, widget, identity=old)
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
     assert enter(server, widget, identity=new).status_code == 201
 
 
