@@ -40,8 +40,10 @@ class Incoming:
         self.links: list[Link] = []
         self._news = [HumanHas(False)] if human else []
         self._trusts_start = trusts_start
-        self._blocks: dict[str, str] = {}
-        """Text by block id, in order of appearance; the ids are never message ids."""
+        self._blocks: list[str] = []
+        """Texts in order of appearance."""
+        self._open: dict[str, int] = {}
+        """Which of them an id stands for now: ids begin again with each step."""
         self._shown = Shown()
         self._tools: dict[str, str] = {}
         self._finish: Finish | None = None
@@ -75,6 +77,10 @@ class Incoming:
                 self.answer_id = uuid_of(given)
                 if self.answer_id:
                     yield learned(self.answer_id)
+            case {"type": "text-start" | "text-end"}:
+                self._open.pop(str(part.get("id")), None)
+            case {"type": "finish-step"}:
+                self._open.clear()
             case {"type": "text-delta", "delta": str(delta)} if delta:
                 yield from self._text(str(part.get("id")), delta)
             case {"type": "tool-input-start" | "tool-input-available", "toolCallId": call}:
@@ -95,16 +101,19 @@ class Incoming:
                 self.links += links_of([part])  # as it is stored, should they send it so
 
     def _text(self, block: str, delta: str) -> Iterator[ProviderEvent]:
-        newest = next(reversed(self._blocks), block)
-        begins = block not in self._blocks
-        self._blocks[block] = self._blocks.get(block, "") + delta
-        if begins or block == newest:
-            new = self._shown.feed(("\n\n" if begins and len(self._blocks) > 1 else "") + delta)
+        newest = len(self._blocks) - 1
+        at = self._open.setdefault(block, newest + 1)
+        begins = at > newest
+        if begins:
+            self._blocks.append("")
+        self._blocks[at] += delta
+        if at >= newest:
+            new = self._shown.feed(("\n\n" if begins and at else "") + delta)
             if new:
                 yield Text(new)
         else:  # an earlier block goes on while a later one is there already
             self._shown = Shown()
-            yield Rewritten(self._shown.feed("\n\n".join(self._blocks.values())))
+            yield Rewritten(self._shown.feed("\n\n".join(self._blocks)))
 
     def close(self) -> Iterator[ProviderEvent]:
         """Tell of the end."""

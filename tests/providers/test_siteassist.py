@@ -127,6 +127,21 @@ async def test_text_blocks_are_kept_apart_by_a_blank_line(
     assert (await ask(server, widget))["text"] == "The first of two blocks.\n\nAnd the second one."
 
 
+@pytest.mark.parametrize("block_ids", ["items", "counted"])
+async def test_text_blocks_of_several_steps_stay_apart_and_in_order_though_their_ids_repeat(
+    server: Server, widget: Widget, siteassist: SiteAssistSimulator, block_ids: Any
+) -> None:
+    siteassist.odd.block_ids = block_ids
+    siteassist.answer = lambda _: Answer(("We close at six.",), earlier=("Let me look.", "So:"))
+    async with Visitor(server.url, widget.key) as visitor:
+        conversation = await visitor.conversation()
+        async with visitor.socket(conversation) as socket:
+            asked = await visitor.ask(conversation, "When do you close?")
+            answer = await socket.final(asked["answer"])
+    assert answer["text"] == "Let me look.\n\nSo:\n\nWe close at six."
+    assert answer["text"] == "".join(deltas(socket))  # so nothing that was shown was changed
+
+
 async def test_reasoning_and_unknown_parts_are_passed_over(
     server: Server, widget: Widget, siteassist: SiteAssistSimulator
 ) -> None:

@@ -33,7 +33,10 @@ class Answer:
     """What the assistant says: text blocks, and buttons `(label, address)` after the first."""
 
     texts: tuple[str, ...]
+    """Those of the last step."""
     links: tuple[tuple[str, str], ...] = ()
+    earlier: tuple[str, ...] = ()
+    """Text blocks of a step before it."""
     finish_reason: str | None = "stop"
 
 
@@ -326,6 +329,8 @@ def store(message: Message, part: JSON) -> None:
     """Add a part of the stream to the stored message."""
     blocks = {one["_block"]: one for one in message.parts if "_block" in one}
     match part:
+        case {"type": "start-step"}:
+            message.parts.append({"type": "step-start"})
         case {"type": "text-start", "id": block}:
             message.parts.append({"type": "text", "text": "", "_block": block})
         case {"type": "text-delta", "id": block, "delta": delta}:

@@ -7,7 +7,7 @@ line, no event names, `[DONE]` at the end. Text is cut at odd places, and so are
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Literal
@@ -37,6 +37,9 @@ class StreamOddities:
     """Parts of kinds that nobody documented come first and in between."""
     interleaved: bool = False
     """The pieces of several text blocks take turns."""
+    block_ids: Literal["items", "counted"] = "items"
+    """What names a text block: an item of the model's provider; or its number in its step, so that
+    the same ids come again in the next one."""
     stored_link: bool = False
     """Buttons come in the stream as they are stored."""
     newline: Literal["\n", "\r\n"] = "\n"
@@ -64,13 +67,7 @@ def pieces(text: str) -> Iterator[str]:
 
 def parts_of(message: Message, answer: Answer, odd: StreamOddities) -> list[JSON]:
     """Return the parts of a whole answer."""
-    blocks = []
-    for text in answer.texts:
-        block = f"msg_{uuid4().hex}"  # as the model's provider names its items: no message id
-        meta = {"openai": {"itemId": block}}
-        begin: JSON = {"type": "text-start", "id": block, "providerMetadata": meta}
-        deltas = [{"type": "text-delta", "id": block, "delta": piece} for piece in pieces(text)]
-        blocks.append([begin, *deltas, {"type": "text-end", "id": block}])
+    blocks = _blocks(answer.texts, odd)
     links = [part for label, href in answer.links for part in _link(label, href, odd)]
     if odd.interleaved:
         longest = max(map(len, blocks))
@@ -79,16 +76,33 @@ def parts_of(message: Message, answer: Answer, odd: StreamOddities) -> list[JSON
         said = [part for block in blocks[:1] for part in block]
         said += links
         said += [part for block in blocks[1:] for part in block]
+    earlier = [part for block in _blocks(answer.earlier, odd) for part in block]
+    if earlier:
+        earlier += [{"type": "finish-step"}, {"type": "start-step"}]
     end: JSON = {"type": "finish"}
     if answer.finish_reason:
         end["finishReason"] = answer.finish_reason
     return [
         *_opening(message, odd),
+        *earlier,
         *said,
         *(links if odd.interleaved else ()),
         {"type": "finish-step"},
         *([end] if odd.finish else ()),
     ]
+
+
+def _blocks(texts: Iterable[str], odd: StreamOddities) -> list[list[JSON]]:
+    """Return the parts of each of a step's text blocks."""
+    blocks = []
+    for number, text in enumerate(texts):
+        item = f"msg_{uuid4().hex}"  # as the model's provider names its items: no message id
+        block = item if odd.block_ids == "items" else str(number)
+        meta = {"openai": {"itemId": item}}
+        begin: JSON = {"type": "text-start", "id": block, "providerMetadata": meta}
+        deltas = [{"type": "text-delta", "id": block, "delta": piece} for piece in pieces(text)]
+        blocks.append([begin, *deltas, {"type": "text-end", "id": block}])
+    return blocks
 
 
 def parts_of_failure(message: Message, failure: Failure, odd: StreamOddities) -> list[JSON]:
@@ -185,7 +199,8 @@ def whole_of(message: Message, parts: list[JSON]) -> JSON:
         "finishReason": "tool-calls",
         "usage": usage,
     }
-    texts = [part["text"] for part in message.parts if part["type"] == "text"]
+    steps = [at for at, part in enumerate(message.parts) if part["type"] == "step-start"]
+    texts = [part["text"] for part in message.parts[steps[-1] :] if part["type"] == "text"]
     reason = parts[-1].get("finishReason", "stop")
     last: JSON = {
         "content": [{"type": "text", "text": text} for text in texts],
