@@ -348,8 +348,12 @@ class SiteAssist(SiteAssistApi):
 
 
 def refused(error: ProviderError) -> bool:
-    """Whether a send was certainly not accepted, so that there is nothing to look for."""
-    return error.permanent or isinstance(error, RateLimited) or error.retry_after_s is not None
+    """Whether a send was certainly not accepted, so that there is nothing to look for.
+
+    A gateway that does not know may also say when to come back, so that alone proves nothing.
+    """
+    told_to_wait = error.status == 503 and error.retry_after_s is not None
+    return error.permanent or isinstance(error, RateLimited) or told_to_wait
 
 
 def of_a_person(frame: str) -> bool:

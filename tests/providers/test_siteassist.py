@@ -464,7 +464,7 @@ async def test_a_cut_answer_that_ended_as_an_error_there_fails_here(
 
 
 @pytest.mark.parametrize("streaming", ["yes", "no"])
-@pytest.mark.parametrize("lost", ["502", "drop"])
+@pytest.mark.parametrize("lost", ["502", "502 for now", "drop"])
 async def test_a_send_whose_answer_is_lost_is_read_back_and_not_repeated(
     server: Server,
     widget: Widget,

@@ -72,7 +72,7 @@ CATALOGUE: dict[int, tuple[str, JSON]] = {
 }
 """The codes and details that the vendor's pages show for each status."""
 
-Lost = Literal["", "502", "drop"]
+Lost = Literal["", "502", "502 for now", "drop"]
 
 
 class ApiError(Exception):
@@ -100,7 +100,8 @@ class SiteAssistSimulator(SiteAssistProject):
         super().__init__(key=key, port=port)
         self.odd = StreamOddities()
         self.lost: Lost = ""
-        """Sends are accepted and their answer is lost: a gateway's 502, or a broken connection."""
+        """Sends are accepted and their answer is lost: a gateway's 502, which may say when to come
+        back, or a broken connection."""
         self.empty_steps = False
         """The JSON answer has no steps; what was said is stored all the same."""
         self.left = 0
@@ -256,9 +257,10 @@ class SiteAssistSimulator(SiteAssistProject):
     async def _answer(
         self, generation: Generation, received: Received, request: web.Request
     ) -> web.StreamResponse:
-        if self.lost == "502":
+        if self.lost.startswith("502"):
             page = "<html><h1>502 Bad Gateway</h1></html>"
-            return web.Response(status=502, text=page, content_type="text/html")
+            later = {"Retry-After": "1"} if self.lost == "502 for now" else {}
+            return web.Response(status=502, text=page, content_type="text/html", headers=later)
         if self.lost == "drop":
             return _abort(request)
         try:
