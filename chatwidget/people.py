@@ -1,12 +1,14 @@
 """People at the vendor: who has a conversation, and what they say in it.
 
 Nothing need tell us when a person steps in, so conversations that are alive are asked: often while
-a person has them, now and then while the agent does, and no more once they have gone quiet. Where
-a vendor has a doorbell, `bells.py` makes a look come at once.
+a person has them, now and then while the agent does, and no more once they have gone quiet. A look
+that fails is repeated less and less soon, and a wait that the vendor asks for holds for all of its
+agent's. Where a vendor has a doorbell, `bells.py` makes a look come at once.
 """
 
-import asyncio
 import logging
+import uuid
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +18,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from . import claims, process
-from .errors import ChatWidgetError, Unsupported
+from .errors import ChatWidgetError, ProviderError, RateLimited, Unsupported
 from .events import (
     AgentSaid,
     ConversationChanged,
@@ -42,6 +44,11 @@ ALIVE = timedelta(minutes=10)
 AWAKE = timedelta(hours=24)
 # Waits as multiples of HUMAN_POLL_S: (a person has it and it is alive, … asleep, the agent has it)
 LIVELY, SLOW, WATCHFUL = 1, 20, 5
+MOST_FAILED = 10_000
+
+_failed: Counter[uuid.UUID] = Counter()
+"""How many looks at a conversation have failed in a row, in this process. Beyond MOST_FAILED
+conversations it begins anew."""
 
 
 async def follow() -> bool:
@@ -113,24 +120,46 @@ async def _look(conversation: Conversation, running: process.Process) -> None:
     )
     try:
         provider = open_provider(conversation.agent)
-        async with asyncio.timeout(LOOK_S):
-            await drive(provider, provider.follow(ask), running.http, sink)
+        await drive(provider, provider.follow(ask), running.http, sink, within_s=LOOK_S)
     except Unsupported:  # any more: an option was switched off
         await running.store.write(_move, conversation, None)
         return
-    except (ChatWidgetError, TimeoutError) as error:
+    except ChatWidgetError as error:
         log.warning("conversation %s cannot be followed: %r", conversation.pk, error)
-        await running.store.write(_put_off, conversation)
+        if asked_s := _asked_s(error):
+            running.lanes.rest(JOB, conversation.agent_id, asked_s)
+        wait_s = max(asked_s, settings.HUMAN_POLL_S * _pace(conversation.pk, error))
+        await running.store.write(_put_off, conversation, wait_s)
         return
+    _failed.pop(conversation.pk, None)
     frames = await running.store.write(_note, conversation, replies, human)
     running.hub.publish(str(conversation.visitor_id), *frames)
 
 
-def _put_off(conversation: Conversation) -> None:
-    """A look failed: the next one waits as for somebody asleep, whoever has the conversation."""
+def _asked_s(error: ChatWidgetError) -> float:
+    """Return how long the vendor asks to be left alone, 0 where it does not."""
+    asked_s = error.retry_after_s if isinstance(error, ProviderError) else None
+    if asked_s is None and isinstance(error, RateLimited):  # without saying for how long
+        asked_s = settings.HUMAN_POLL_S * SLOW
+    return min(asked_s or 0.0, AWAKE.total_seconds())
+
+
+def _pace(conversation: uuid.UUID, error: ChatWidgetError) -> int:
+    """Return the pace after one more look that failed: lively at first, then half each time."""
+    if not isinstance(error, ProviderError) or error.permanent:  # it does not pass by itself
+        return SLOW
+    if len(_failed) >= MOST_FAILED:
+        _failed.clear()
+    failed = _failed[conversation]
+    _failed[conversation] += 1
+    return min(LIVELY << failed, SLOW)
+
+
+def _put_off(conversation: Conversation, wait_s: float) -> None:
+    """A look failed: the next one comes in its time, and not before `wait_s` are over."""
     now = timezone.now()
-    pause = timedelta(seconds=settings.HUMAN_POLL_S * SLOW)
-    _move(conversation, now + pause if next_look(conversation, now) else None)
+    usual = next_look(conversation, now)
+    _move(conversation, max(usual, now + timedelta(seconds=wait_s)) if usual else None)
 
 
 def _note(

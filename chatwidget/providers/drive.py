@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import inf
 from typing import Any
 
 import httpx
@@ -41,21 +42,22 @@ async def drive(
     http: httpx.AsyncClient,
     sink: Sink | None = None,
     read: Read | None = None,
+    within_s: float = inf,
 ) -> Any:
     """Run `flow` to its end; returns what it returns, nothing mostly.
 
     `read` is needed where there are files to upload.
 
     All events that came in one read go to `sink` as one batch. Raises ProviderError as the flow
-    leaves it; TimedOut when `total_s` is over.
+    leaves it; TimedOut when `total_s` is over, or `within_s` if that is less.
     """
+    limit_s = min(provider.number("total_s"), within_s)
     try:
-        async with asyncio.timeout(provider.number("total_s")) as deadline:
+        async with asyncio.timeout(limit_s) as deadline:
             return await _steps(provider, flow, http, sink or _ignore, read, deadline)
     except TimeoutError:
         raise TimedOut(
-            f"{provider.label} took longer than {provider.number('total_s'):g} s",
-            provider=provider.label,
+            f"{provider.label} took longer than {limit_s:g} s", provider=provider.label
         ) from None
     finally:
         flow.close()

@@ -3,9 +3,11 @@
 import asyncio
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
+from django.utils import timezone
 
 from chatwidget.models import Attachment, Conversation, Widget
 from chatwidget.models import Visitor as StoredVisitor
@@ -19,6 +21,7 @@ from ..simulators.faults import Drop, DropAfter, Fault, Html, RateLimited, Stall
 from ..simulators.raia import RaiaSimulator
 from ..simulators.raia_ledger import Failure, Reply
 from ..visitor import JSON, Socket, Visitor
+from ..waiting import eventually
 from .asking import ask, failure
 
 TURN = ["search_user", "create_user", "create_conversation", "send", "poll"]
@@ -580,6 +583,20 @@ async def test_a_question_asked_just_after_the_hand_back_is_answered(
             asked = await visitor.ask(first["conversation"], "Hello again")
             answer = await socket.final(asked["answer"])
     assert answer["status"] == "completed"
+
+
+async def test_a_wait_that_would_outlast_a_look_puts_off_the_next_one(
+    server: Server, raia: RaiaSimulator
+) -> None:
+    raia.ripening = 0
+    widget = make_widget(raia_agent(raia, total_s=200))
+    raia.fail_always("get_conversation", RateLimited(retry_after=100))
+    async with Visitor(server.url, widget.key) as visitor:
+        first = await visitor.ask_and_wait("Hello")
+        await raia.eventually(lambda: raia.calls("get_conversation"))
+    here = Conversation.objects.filter(pk=first["conversation"])
+    later = timezone.now() + timedelta(seconds=90)
+    await eventually(lambda: here.filter(sync_at__gt=later).exists(), timeout_s=4)
 
 
 async def test_a_stalled_agent_delays_nobody_elses_person(
