@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from chatwidget import claims, process
-from chatwidget.errors import ChatWidgetError, Rejected
+from chatwidget.errors import Broken, ChatWidgetError, Rejected
 from chatwidget.models import Agent, Conversation
 from chatwidget.providers import PROVIDERS
 from chatwidget.providers.base import Held
@@ -147,8 +147,8 @@ async def _held(
         provider = open_provider(agent)
         held: Answer = await drive(provider, provider.held(claims.known_before(conversation)), http)
         return held
-    except Rejected as refused:  # this conversation's own trouble
-        return str(refused)
+    except (Rejected, Broken) as error:  # this conversation's own trouble
+        return str(error)
     except ChatWidgetError as error:
         broken[agent.pk] = str(error)
         return str(error)

@@ -342,13 +342,14 @@ class Raia(Provider):
             if self.option("feedback_message") == "question":
                 rated = messages.get(str(message.get("conversationMessageId")), {})
             ratings = rated.get("conversationMessageFeedbacks")
-            found[answer] = [*map(self._rating, ratings if isinstance(ratings, list) else ())]
+            ratings = ratings if isinstance(ratings, list) else []
+            found[answer] = [*filter(None, map(self._rating, ratings))]
         return found
 
-    def _rating(self, rating: JSON) -> Held:
+    def _rating(self, rating: JSON) -> Held | None:
         vote = rating.get("voteType") if isinstance(rating, dict) else None
-        if vote not in ("up", "down"):
-            raise self.broken("a rating that is neither up nor down")
+        if vote not in ("up", "down"):  # no vote of ours
+            return None
         return Held(vote=vote, comment=str(rating.get("comment") or ""))
 
     # --- erasing ----------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ from .siteassist_stream import Incoming, ended_by, learned, so_far, whole
 from .siteassist_text import cleaned, links_of, objects, stored, text_of
 
 VOTES = {"up": "like", "down": "dislike", None: None}
-RATINGS = {"like": [Held(vote="up")], "dislike": [Held(vote="down")], None: []}
+RATINGS = {"like": [Held(vote="up")], "dislike": [Held(vote="down")]}
 # A message may be listed a moment after it was sent; a look that fails is repeated as often.
 LOOKS = 3
 MAYBE_CLOSED = (400, 403, 404, 409, 422)
@@ -329,10 +329,7 @@ class SiteAssist(SiteAssistApi):
             if refused.status != 404:
                 raise
             return {}
-        try:
-            return {self.id_of(one): RATINGS[one.get("feedback")] for one in messages}
-        except (KeyError, TypeError):
-            raise self.broken("a rating that is neither like nor dislike") from None
+        return {self.id_of(one): RATINGS.get(str(one.get("feedback")), []) for one in messages}
 
     # --- closing ----------------------------------------------------------------------------------
 

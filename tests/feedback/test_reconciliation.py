@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from chatwidget import claims
 from chatwidget.errors import Unsupported
-from chatwidget.models import Agent, Message
+from chatwidget.models import Agent, Conversation, Message
 from chatwidget.providers import PROVIDERS
 from chatwidget.providers.drive import drive
 from chatwidget.providers.http import new_client
@@ -25,7 +25,8 @@ from ..providers.cases import CASES, Case
 from ..providers.cases.raia import RaiaCase
 from ..providers.cases.siteassist import SiteAssistCase
 from ..server import ROOT, Server
-from ..simulators.faults import Status
+from ..simulators.base import Received
+from ..simulators.faults import Fault, Html, Stall, Status
 from ..simulators.raia_ledger import Feedback as RaiaFeedback
 from ..visitor import JSON, Visitor
 from ..waiting import eventually
@@ -225,6 +226,43 @@ async def test_an_operator_compares_chosen_votes_and_sees_what_a_colleague_chang
     assert "2 votes compared: 1 same, 1 changed." in shown
     assert "raia holds up" in shown
     assert held_by_raia(raia_case, answers[0]).vote == "up"
+
+
+async def test_a_rating_that_is_neither_up_nor_down_is_none_and_costs_the_others_nothing(
+    server: Server, raia_case: RaiaCase, siteassist_case: SiteAssistCase
+) -> None:
+    at_raia, at_siteassist = agent_of(raia_case), agent_of(siteassist_case)
+    odd_at_raia, _ = await rated(server, at_raia, 2, vote="up")
+    odd_at_siteassist, _ = await rated(server, at_siteassist, 2, vote="up")
+    with raia_case.simulator.changing():
+        held_by_raia(raia_case, odd_at_raia).vote = "sideways"
+    message = siteassist_case.simulator.message(upstream_id(odd_at_siteassist))
+    assert message is not None
+    with siteassist_case.simulator.changing():
+        message.feedback = "sideways"
+    for agent, odd in ((at_raia, odd_at_raia), (at_siteassist, odd_at_siteassist)):
+        lines, told = reconcile(agent)
+        assert [(line["message"], line["found"]) for line in lines] == [(odd["id"], "missing")]
+        assert "2 votes compared: 1 same, 1 missing" in told
+
+
+async def test_a_conversation_that_cannot_be_read_is_its_own_trouble_alone(
+    server: Server, raia_case: RaiaCase
+) -> None:
+    agent, raia = agent_of(raia_case), raia_case.simulator
+    each = await asyncio.gather(*(rated(server, agent, 1, vote="up") for _ in range(6)))
+    first = min(answer["conversation"] for [answer] in each)
+    unreadable = Conversation.objects.get(pk=first).upstream["conversation"]
+
+    def fault(had: Received) -> Fault:
+        return Html(200) if unreadable in had.path else Stall(0.3)  # so it is the first to end
+
+    raia.fail_always("list_messages", fault)
+    lines, told = reconcile(agent, fails=True)
+    assert lines == []
+    assert "6 votes compared: 5 same, 1 not asked" in told
+    assert "an answer that is not JSON" in told
+    raia.heal()
 
 
 async def test_one_of_several_ratings_is_enough(server: Server, raia_case: RaiaCase) -> None:
