@@ -20,6 +20,8 @@ from .siteassist_text import objects, safe, uuid_of
 
 MOST_TOKENS = 10_000
 """Visitors whose token is kept; beyond that, the one not heard of for longest makes room."""
+LONGEST_WAIT_S = 24 * 3600.0
+"""The longest wait that is believed; a number can be too great for what computes with it."""
 PAGE = 100
 """Conversations in one list, as many as the vendor gives."""
 PLAN = {"currentPlan": "it has", "requiredPlan": "it needs", "feature": "for"}
@@ -165,8 +167,11 @@ class SiteAssistApi(Provider):
         return flag if isinstance(flag, bool) else None
 
     def is_open(self, conversation: str) -> Steps:
-        """Return whether more can be said in it: it is there, still ours, and not closed."""
-        data = yield from self._conversation(conversation, accept=(403, 404))
+        """Return whether more can be said in it: it is there, still ours, and not closed.
+
+        An id that another vendor gave, whose agent this was, is no id here.
+        """
+        data = yield from self._conversation(conversation, accept=(400, 403, 404, 422))
         return data.get("status") == "open"
 
     def open_conversations(self) -> Steps:
@@ -219,7 +224,7 @@ class SiteAssistApi(Provider):
                 return Rejected(f"SiteAssist refuses the request (HTTP {status}{code})", **where)
         after = details.get("retryAfter")  # seconds; no header is documented
         if isinstance(after, int | float) and after >= 0:
-            retry_after_s = max(float(after), retry_after_s or 0.0)
+            retry_after_s = max(float(min(after, LONGEST_WAIT_S)), retry_after_s or 0.0)
         return super().error(reply, retry_after_s)
 
     def secrets(self) -> list[str]:

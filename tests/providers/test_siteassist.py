@@ -17,7 +17,7 @@ from chatwidget.providers.siteassist import SiteAssist
 from ..feedback.conftest import delivery_of, settled
 from ..server import Server
 from ..simulators.base import Received
-from ..simulators.faults import DropAfter, Html, Stall, Status
+from ..simulators.faults import DropAfter, Fault, Html, Stall, Status
 from ..simulators.siteassist import DOCUMENT, Refused, SiteAssistSimulator
 from ..simulators.siteassist_project import Answer, Failure
 from ..visitor import JSON, Socket, Visitor
@@ -606,6 +606,22 @@ async def test_a_conversation_that_takes_no_more_is_followed_by_a_new_one(
     assert siteassist.sends[1].conversation == siteassist.sends[2].conversation == new
 
 
+@pytest.mark.parametrize("status", [400, 422])
+async def test_an_id_that_another_vendor_gave_is_followed_by_a_new_conversation(
+    server: Server, widget: Widget, siteassist: SiteAssistSimulator, status: int
+) -> None:
+    async with Visitor(server.url, widget.key) as visitor:
+        first = await visitor.ask_and_wait("Are you open?")
+        here = Conversation.objects.filter(pk=first["conversation"])
+        here.update(upstream={"conversation": "conv_68a1b2c3"})
+        for operation in ("send", "get_conversation"):
+            siteassist.fail_next(operation, Refused(status, "conversationId is not a uuid"))
+        second = await ask_again(visitor, first["conversation"])
+    assert second["status"] == "completed"
+    assert here.get().upstream["conversation"] == list(siteassist.conversations)[-1]
+    assert [one.text for one in siteassist.sends] == ["Are you open?", "And then?"]
+
+
 @pytest.mark.parametrize("status", [400, 409, 422])
 async def test_a_refused_question_is_the_visitors_to_change(
     server: Server, widget: Widget, siteassist: SiteAssistSimulator, status: int
@@ -632,11 +648,13 @@ async def test_a_plan_that_lacks_something_is_told_to_the_operator(
     assert len(siteassist.calls("send")) == 1
 
 
-@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    "fault", [Refused(429), Refused(503), Refused(503, retryAfter=10**400)], ids=["429", "503", "∞"]
+)
 async def test_a_busy_vendor_is_left_alone(
-    server: Server, widget: Widget, siteassist: SiteAssistSimulator, status: int
+    server: Server, widget: Widget, siteassist: SiteAssistSimulator, fault: Fault
 ) -> None:
-    siteassist.fail_always("send", Refused(status))
+    siteassist.fail_always("send", fault)
     assert failure(await ask(server, widget))[0] == "agent_unavailable"
     assert [one.operation for one in siteassist.requests] == ["init", "start", "send"]
 
