@@ -261,10 +261,7 @@ class ClarityQ(Provider):
         """Read `detail`: text, or a list of what is wrong where."""
         detail = data.get("detail") if isinstance(data, dict) else None
         if isinstance(detail, list):
-            wrong = [one for one in detail if isinstance(one, dict)]
-            detail = "; ".join(
-                f"{one.get('msg')} at {'.'.join(map(str, one.get('loc') or ()))}" for one in wrong
-            )
+            detail = "; ".join(map(wrong, _objects(detail)))
         return super().vendor_words(detail)
 
     def _misconfigured(self, what: str) -> Misconfigured:
@@ -287,7 +284,10 @@ class ClarityQ(Provider):
         return f"/api/v1/products/{self._product_id}"
 
     def _path(self, conversation: str) -> str:
-        return f"{self._product}/conversations/{UUID(conversation)}"
+        try:
+            return f"{self._product}/conversations/{UUID(conversation)}"
+        except ValueError:  # another vendor's, whose agent this was
+            raise Rejected("the answer's id is none of ClarityQ's", provider=self.label) from None
 
 
 def comment(rating: Rating) -> str | None:
@@ -295,6 +295,14 @@ def comment(rating: Rating) -> str | None:
     room = COMMENT_LIMIT - len(rating.comment) - len("\n\n")
     reasons = ", ".join(rating.reasons)[: max(0, room)]
     return "\n\n".join(filter(None, [reasons, rating.comment]))[:COMMENT_LIMIT] or None
+
+
+def wrong(one: dict[str, JSON]) -> str:
+    """Return one of the things that ClarityQ finds wrong: what, and where if it says so."""
+    loc = one.get("loc")
+    places = loc if isinstance(loc, list) else [loc]
+    where = ".".join(str(place) for place in places if place is not None)
+    return f"{one.get('msg')}{f' at {where}' if where else ''}"
 
 
 def tables(data: dict[str, JSON]) -> Iterator[str]:

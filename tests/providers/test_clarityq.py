@@ -397,6 +397,18 @@ async def test_clearing_that_is_refused_is_not_called_delivered(
     assert "still holds" in delivery_of(answer).problem
 
 
+async def test_a_vote_on_an_answer_of_another_vendor_fails_once_and_in_plain_words(
+    server: Server, widget: Widget, clarityq: ClarityQSimulator
+) -> None:
+    async with Visitor(server.url, widget.key) as visitor:
+        answer = await visitor.ask_and_wait(QUESTION)
+        Message.objects.filter(pk=answer["id"]).update(upstream_id="msg_68a1b2c3")
+        await visitor.vote(answer, vote="up")
+        assert (await settled(visitor, answer))["delivery"] == "failed"
+    assert delivery_of(answer).problem == "the answer's id is none of ClarityQ's"
+    assert clarityq.calls("feedback") == []
+
+
 # --- set-up and errors ----------------------------------------------------------------------------
 
 
@@ -430,6 +442,11 @@ async def test_a_refused_key_names_key_product_and_role(
             Status(422, {"detail": [{"loc": ["body", "prompt"], "msg": "Too long", "type": "x"}]}),
             "agent_rejected",
             "ClarityQ refuses the request (HTTP 422): Too long at body.prompt",
+        ),
+        (
+            Status(422, {"detail": [{"loc": 5, "msg": "Too long"}, {"loc": None, "msg": 7}, "?"]}),
+            "agent_rejected",
+            "ClarityQ refuses the request (HTTP 422): Too long at 5; 7",
         ),
         (
             Status(422, {"detail": "Too long"}),
