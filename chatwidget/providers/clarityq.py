@@ -92,9 +92,10 @@ class ClarityQ(Provider):
             name="context_chars",
             label="Earlier text sent along (characters)",
             kind="number",
-            default=0.0,
-            help="Each question is asked alone. Above 0, as much of the conversation's newest "
-            "text is written into the prompt.",
+            default=2000.0,
+            help="Each question begins a conversation of its own there. So as much of ours, the "
+            "newest of it, is written into the prompt: without it, ClarityQ does not understand a "
+            "reply to what it asked back. 0: each question is asked alone.",
         ),
         POLL,
         *DEADLINES,

@@ -52,7 +52,7 @@ async def test_each_question_has_a_conversation_of_its_own_there(
             for text in (QUESTION, "And before?"):
                 asked = await visitor.ask(here, text)
                 assert (await socket.final(asked["answer"]))["status"] == "completed"
-    assert clarityq.asked == [QUESTION, "And before?"]
+    assert len(clarityq.asked) == 2
     stored = Message.objects.filter(conversation_id=here, role="agent").order_by("position")
     assert [one.upstream["conversation"] for one in stored] == list(clarityq.conversations)
     assert [one.upstream_id for one in stored] == list(clarityq.conversations)
@@ -256,16 +256,34 @@ async def second_prompt(server: Server, widget: Widget, clarityq: ClarityQSimula
     return clarityq.asked[1]
 
 
-async def test_a_question_is_asked_alone_unless_context_is_switched_on(
+def asks_back(prompt: str) -> str:
+    """Answers once it is told of what and where, by one prompt."""
+    told = "revenue" in prompt and "North" in prompt
+    return "Ten million." if told else "Which region do you mean?"
+
+
+async def test_a_reply_to_the_agents_own_question_is_asked_together_with_the_first(
     server: Server, widget: Widget, clarityq: ClarityQSimulator
 ) -> None:
+    clarityq.answer = asks_back
+    async with Visitor(server.url, widget.key) as visitor:
+        first = await visitor.ask_and_wait("What is our revenue?")
+        assert first["text"] == "Which region do you mean?"
+        async with visitor.socket(first["conversation"]) as socket:
+            asked = await visitor.ask(first["conversation"], "North")
+            assert (await socket.final(asked["answer"]))["text"] == "Ten million."
+
+
+async def test_a_question_is_asked_alone_where_context_is_switched_off(
+    server: Server, widget: Widget, agent: Agent, clarityq: ClarityQSimulator
+) -> None:
+    set_options(agent, context_chars=0)
     assert await second_prompt(server, widget, clarityq) == "And before?"
 
 
 async def test_context_is_set_apart_from_the_question(
-    server: Server, widget: Widget, agent: Agent, clarityq: ClarityQSimulator
+    server: Server, widget: Widget, clarityq: ClarityQSimulator
 ) -> None:
-    set_options(agent, context_chars=1000)
     assert await second_prompt(server, widget, clarityq) == (
         "<earlier_conversation>\nVisitor: Are you open?\nAssistant: Ten million.\n"
         "</earlier_conversation>\n\nThe above is for context only. Answer this question:\n\n"

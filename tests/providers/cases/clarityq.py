@@ -45,7 +45,8 @@ class ClarityQCase(Case):
         self.simulator.release()
 
     def questions(self) -> list[str]:
-        return self.simulator.asked
+        # Each behind what was said before it, if anything was.
+        return [one.rpartition("Answer this question:\n\n")[2] for one in self.simulator.asked]
 
     def held(self) -> list[Held]:
         return [
