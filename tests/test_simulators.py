@@ -485,6 +485,27 @@ def test_key_models_and_shape_are_checked(llm: OpenAISimulator) -> None:
     assert len(llm.violations) == 4
 
 
+@pytest.mark.parametrize(
+    ("roles", "status"),
+    [
+        ("user", 200),
+        ("system user assistant user", 200),
+        ("user user", 400),
+        ("assistant user", 400),
+        ("user assistant", 400),
+        ("user assistant assistant user", 400),
+    ],
+)
+def test_some_templates_refuse_roles_that_do_not_alternate(
+    llm: OpenAISimulator, roles: str, status: int
+) -> None:
+    messages = [{"role": role, "content": "hi"} for role in roles.split()]
+    assert complete(llm, messages=messages).status_code == 200
+    llm.alternating = True
+    assert complete(llm, messages=messages).status_code == status
+    assert llm.violations == []
+
+
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("switch", ["multiline", "bytewise", "bom", "heartbeat", "unknown_event"])
 def test_odd_but_legal_streams_say_the_same(

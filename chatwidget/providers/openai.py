@@ -12,10 +12,23 @@ who leave out what they do not have, so nothing beyond the above is relied on.
 
 import json
 from collections.abc import Iterator
+from itertools import dropwhile, groupby
 
 from ..errors import Interrupted, Misconfigured, ProviderError, Unavailable
 from ..events import Ended, Finish, ProviderEvent, Sending, Text
-from .base import DEADLINES, JSON, Ask, Call, Field, Flow, Provider, Reply, ServerEvent, Stream
+from .base import (
+    DEADLINES,
+    JSON,
+    Ask,
+    Call,
+    Field,
+    Flow,
+    Past,
+    Provider,
+    Reply,
+    ServerEvent,
+    Stream,
+)
 
 FINISH = {
     "stop": Finish.COMPLETE,
@@ -137,21 +150,36 @@ class OpenAI(Provider):
         return Unavailable(f"{self.label} broke off{self.vendor_words(chunk)}", provider=self.label)
 
     def _messages(self, ask: Ask) -> list[dict[str, str]]:
-        """The system prompt, as much of the newest history as its bounds allow, the question."""
+        """The system prompt, what was said before, the question.
+
+        Templates of some models refuse roles that do not alternate, from the user's on. So an
+        answer whose question was cut off goes with it, and where no answer came between two
+        questions they are one message.
+        """
+        past = dropwhile(lambda one: role(one) != "user", self._past(ask))
+        said = groupby([*past, Past(role="visitor", text=ask.text)], role)
+        system = self.option("system_prompt")
+        return [
+            *([{"role": "system", "content": system}] if system else []),
+            *({"role": who, "content": "\n\n".join(one.text for one in run)} for who, run in said),
+        ]
+
+    def _past(self, ask: Ask) -> list[Past]:
+        """As much of the newest history as its bounds allow."""
         room = int(self.number("history_chars"))
-        kept: list[dict[str, str]] = []
+        kept: list[Past] = []
         newest = ask.history[-int(self.number("history_messages")) :]
         for past in reversed(newest if self.number("history_messages") >= 1 else ()):
             room -= len(past.text)
             if room < 0:
                 break
-            kept.insert(0, {"role": ROLES[past.role], "content": past.text})
-        system = self.option("system_prompt")
-        return [
-            *([{"role": "system", "content": system}] if system else []),
-            *kept,
-            {"role": "user", "content": ask.text},
-        ]
+            kept.insert(0, past)
+        return kept
+
+
+def role(past: Past) -> str:
+    """Return who speaks, as the interface calls them."""
+    return ROLES[past.role]
 
 
 def as_object(value: JSON) -> dict[str, JSON]:

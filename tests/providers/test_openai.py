@@ -76,17 +76,48 @@ async def test_the_system_prompt_comes_first_and_the_past_in_order(
     ]
 
 
-async def test_what_failed_and_what_was_stopped_is_no_past(
+async def test_what_failed_and_what_was_stopped_is_no_past_and_its_question_joins_the_next(
     server: Server, widget: Widget, openai: OpenAISimulator
 ) -> None:
+    openai.alternating = True
     openai.fail_next("send", Status(500))
     async with Visitor(server.url, widget.key) as visitor:
         failed = await visitor.ask_and_wait("First")
-        async with visitor.socket(failed["conversation"]) as socket:
-            asked = await visitor.ask(failed["conversation"], "Second")
+        here = failed["conversation"]
+        async with visitor.socket(here) as socket:
+            openai.odd.stall_after = 3
+            asked = await visitor.ask(here, "Second")
+            await openai.eventually(lambda: openai.stalled == 1)
+            await visitor.call("POST", f"/messages/{asked['answer']['id']}/stop", expect=202)
             await socket.final(asked["answer"])
-    roles = [message["role"] for message in openai.sends[-1]["messages"]]
-    assert roles == ["user", "user"]
+            openai.odd.stall_after = None
+            asked = await visitor.ask(here, "Third")
+            answer = await socket.final(asked["answer"])
+    assert answer["status"] == "completed"
+    assert openai.sends[-1]["messages"] == [{"role": "user", "content": "First\n\nSecond\n\nThird"}]
+
+
+async def test_an_answer_that_was_asked_for_again_joins_the_one_before(
+    server: Server, widget: Widget, openai: OpenAISimulator
+) -> None:
+    openai.alternating = True
+    openai.fail_next("send", Status(500))
+    openai.tokens = lambda messages: [f"To {messages[-1]['content'][-5:]}"]
+    async with Visitor(server.url, widget.key) as visitor:
+        failed = await visitor.ask_and_wait("First")
+        here = failed["conversation"]
+        async with visitor.socket(here) as socket:
+            asked = await visitor.ask(here, "Later")
+            await socket.final(asked["answer"])
+            assert (await visitor.retry_and_wait(failed))["status"] == "completed"
+            asked = await visitor.ask(here, "Third")
+            answer = await socket.final(asked["answer"])
+    assert answer["status"] == "completed"
+    assert [one["content"] for one in openai.sends[-1]["messages"]] == [
+        "First\n\nLater",
+        "To Later\n\nTo First",
+        "Third",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -94,8 +125,11 @@ async def test_what_failed_and_what_was_stopped_is_no_past(
     [
         ({}, 6),
         ({"history_messages": 2}, 2),
+        ({"history_messages": 3}, 2),  # an answer whose question was cut off goes with it
+        ({"history_messages": 1}, 0),
         ({"history_messages": 0}, 0),
         ({"history_chars": 25}, 2),
+        ({"history_chars": 35}, 2),
         ({"history_chars": 9}, 0),
         ({"history_messages": "many"}, 6),
     ],
@@ -103,6 +137,7 @@ async def test_what_failed_and_what_was_stopped_is_no_past(
 async def test_the_past_is_bounded_from_its_newest_end(
     server: Server, openai: OpenAISimulator, options: dict[str, object], kept: int
 ) -> None:
+    openai.alternating = True
     widget = make_model(openai, **options)
     async with Visitor(server.url, widget.key) as visitor:
         past = [(("visitor", "agent")[n % 2], f"message {n}!") for n in range(6)]  # 10 characters
@@ -110,7 +145,7 @@ async def test_the_past_is_bounded_from_its_newest_end(
         type(conversation).objects.filter(pk=conversation.pk).update(visitor=visitor.id)
         async with visitor.socket(str(conversation.pk)) as socket:
             asked = await visitor.ask(str(conversation.pk), "Now")
-            await socket.final(asked["answer"])
+            assert (await socket.final(asked["answer"]))["status"] == "completed"
     texts = [message["content"] for message in openai.sends[0]["messages"]]
     assert texts == [*[text for _, text in past[6 - kept :]], "Now"]
 

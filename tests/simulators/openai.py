@@ -61,6 +61,8 @@ class OpenAISimulator(Simulator):
         clock is the same in all processes."""
         self.finish_reason = "stop"
         """Also `length` or `content_filter`."""
+        self.alternating = False
+        """The model's template refuses roles that do not alternate, beginning with the user's."""
         self.odd = StreamOddities()
         self.sends: list[Any] = []
         """The accepted requests' bodies."""
@@ -127,6 +129,9 @@ class OpenAISimulator(Simulator):
             text = f"The model `{body['model']}` does not exist"
             missing = error(text, "invalid_request_error", "model_not_found")
             return web.json_response(missing, status=404)
+        if self.alternating and not alternate(body["messages"]):
+            text = "Conversation roles must alternate user/assistant/user/assistant/..."
+            return web.json_response(error(text, "BadRequestError"), status=400)
         with self.changing():
             self.sends.append(body)
             tokens = self.tokens(body["messages"]) if callable(self.tokens) else self.tokens
@@ -231,6 +236,12 @@ class OpenAISimulator(Simulator):
             await wire.write(chunks.usage(_words(body), count))
         if self.odd.ending != "no_done":
             await wire.write(chunks.done())
+
+
+def alternate(messages: Messages) -> bool:
+    """Whether user and assistant take turns, from the user's first word to the user's last."""
+    roles = [one["role"] for one in messages if one["role"] not in ("system", "developer")]
+    return roles == ["user", *["assistant", "user"] * (len(roles) // 2)]
 
 
 def _words(body: Any) -> int:
