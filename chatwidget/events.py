@@ -64,6 +64,11 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Working:
+    """The agent is at work, with nothing to show of it: it thinks, say. It is not silent."""
+
+
+@dataclass(frozen=True, slots=True)
 class Offered:
     """The answer's links to open, all of them."""
 
@@ -140,6 +145,7 @@ ProviderEvent = (
     Text
     | Rewritten
     | Snapshot
+    | Working
     | Cited
     | Offered
     | Sending

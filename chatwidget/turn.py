@@ -29,6 +29,7 @@ from .events import (
     Sending,
     Snapshot,
     Text,
+    Working,
 )
 
 MAX_ANSWER_CHARS = 256 * 1024
@@ -120,8 +121,8 @@ class Turn:
                         self.rateable = event.rateable
                 case Ended(finish):
                     self.finish = finish
-                case Sending() | HumanHas() | HumanSaid() | AgentSaid():
-                    pass  # the runner's business
+                case Working() | Sending() | HumanHas() | HumanSaid() | AgentSaid():
+                    pass  # the business of those who drive and run it
         text = "".join(added)
         if not text and not rewritten:
             return None

@@ -460,6 +460,14 @@ def test_a_stream_has_the_usual_shape(llm: OpenAISimulator) -> None:
     assert llm.violations == []
 
 
+@pytest.mark.parametrize("where", ["reasoning_content", "reasoning"])
+def test_a_reasoning_model_thinks_before_it_answers(llm: OpenAISimulator, where: Any) -> None:
+    llm.thoughts, llm.thoughts_in = ["hm", "so"], where
+    _, first, second, answer, *_ = events(complete(llm, stream=True))
+    assert [one["choices"][0]["delta"] for one in (first, second)] == [{where: "hm"}, {where: "so"}]
+    assert answer["choices"][0]["delta"] == {"content": "Hello"}
+
+
 def test_a_whole_answer(llm: OpenAISimulator) -> None:
     llm.finish_reason = "length"
     llm.tokens = lambda messages: [messages[-1]["content"], "!"]

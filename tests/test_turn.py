@@ -21,6 +21,7 @@ from chatwidget.events import (
     Sending,
     Snapshot,
     Text,
+    Working,
 )
 from chatwidget.turn import MAX_ANSWER_CHARS, Turn
 
@@ -69,7 +70,13 @@ def test_what_comes_together_is_one_delta() -> None:
 
 def test_what_is_not_seen_makes_no_frame() -> None:
     turn = new_turn()
-    quiet: list[ProviderEvent] = [Sending(), Learned(answer_id="7"), HumanHas(False), Text("")]
+    quiet: list[ProviderEvent] = [
+        Sending(),
+        Working(),
+        Learned(answer_id="7"),
+        HumanHas(False),
+        Text(""),
+    ]
     assert turn.take(quiet) is None
     assert (turn.status, turn.seq, turn.answer_id) == ("pending", 0, "7")
 
@@ -151,6 +158,7 @@ said = st.one_of(
     st.text(max_size=6).map(Rewritten),
     st.text(max_size=6).map(Snapshot),
     st.just(Sending()),
+    st.just(Working()),
 )
 
 

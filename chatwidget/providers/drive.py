@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from ..errors import ProviderError, Rejected, TimedOut, Unavailable
-from ..events import Ended, ProviderEvent, Rewritten, Snapshot, Text
+from ..events import Ended, ProviderEvent, Rewritten, Snapshot, Text, Working
 from .base import Attached, Call, Exchange, Flow, Pause, Provider, Reply, Stream, Upload
 from .http import mapped_errors
 from .sse import EventReader
@@ -25,7 +25,7 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 """Some vendors list a whole conversation at once."""
 MAX_STREAM_BYTES = 64 * 1024 * 1024
 LINGER_S = 0.05
-SOUNDS = {Text, Rewritten, Snapshot}
+SOUNDS = {Text, Rewritten, Snapshot, Working}
 """What ends a stream's silence; heartbeats do not."""
 
 Sink = Callable[[Sequence[ProviderEvent]], Awaitable[None]]

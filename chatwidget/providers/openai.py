@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from itertools import dropwhile, groupby
 
 from ..errors import Interrupted, Misconfigured, ProviderError, Unavailable
-from ..events import Ended, Finish, ProviderEvent, Sending, Text
+from ..events import Ended, Finish, ProviderEvent, Sending, Text, Working
 from .base import (
     DEADLINES,
     JSON,
@@ -40,6 +40,8 @@ FINISH = {
     "stop_sequence": Finish.COMPLETE,
     "end_turn": Finish.COMPLETE,
 }
+THOUGHTS = ("reasoning_content", "reasoning")
+"""Where servers put what a model thinks before it answers, for minutes; it is not shown."""
 ROLES = {"visitor": "user", "agent": "assistant", "human": "assistant"}
 
 
@@ -118,6 +120,8 @@ class OpenAI(Provider):
         content = delta.get("content") or delta.get("refusal")
         if isinstance(content, str) and content:
             yield Text(content)
+        elif any(delta.get(name) for name in THOUGHTS):
+            yield Working()
         self.reason = str(choice.get("finish_reason") or "") or self.reason
 
     def _ended(self) -> Ended:

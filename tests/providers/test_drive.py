@@ -18,7 +18,7 @@ from aiohttp import web
 
 from chatwidget import errors
 from chatwidget.errors import ChatWidgetError, Misconfigured, ProviderError, TimedOut, Unavailable
-from chatwidget.events import Ended, Finish, ProviderEvent, Text
+from chatwidget.events import Ended, Finish, ProviderEvent, Text, Working
 from chatwidget.providers import Provider, Setup, drive
 from chatwidget.providers.base import DEADLINES, Ask, Call, Flow, Pause, Reply, ServerEvent, Stream
 from chatwidget.providers.http import forbidden, mapped_errors, new_client
@@ -81,7 +81,13 @@ class Vendor(Provider):
 
 
 def said(event: ServerEvent) -> Iterator[ProviderEvent]:
-    yield Ended(Finish.COMPLETE) if event.data == "end" else Text(event.data)
+    match event.data:
+        case "thought":
+            yield Working()
+        case "end":
+            yield Ended(Finish.COMPLETE)
+        case text:
+            yield Text(text)
 
 
 class Client:
@@ -276,6 +282,24 @@ async def test_a_silent_stream_has_a_deadline_and_heartbeats_do_not_count(
     error = await ends(client.listen(idle_s=0.4, total_s=5), (0.4, 3))
     assert "silent for 0.4 s" in str(error)
     assert client.text == "hello"
+
+
+class Thoughts(Fault):
+    """A thought every 20 ms for half a second, and then an answer."""
+
+    async def answer(self, exchange: Exchange) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(exchange.request)
+        for _ in range(25):
+            await response.write(b"data: thought\n\n")
+            await asyncio.sleep(0.02)
+        await response.write(b"data: hello\n\ndata: end\n\n")
+        return response
+
+
+async def test_an_agent_at_work_is_not_silent(client: Client, vendor: Plain) -> None:
+    vendor.fail_next("stream", Thoughts())
+    assert await client.listen(idle_s=0.25, total_s=5) == "hello"
 
 
 async def test_the_whole_has_a_deadline(client: Client, vendor: Plain) -> None:

@@ -10,9 +10,9 @@ from ..cast import make_agent, make_conversation, make_visitor, make_widget
 from ..server import Server
 from ..simulators.faults import Drop, Fault, Html, RateLimited, Stall, Status
 from ..simulators.openai import OpenAISimulator
-from ..simulators.openai_stream import Ending
+from ..simulators.openai_stream import Ending, ThoughtsIn
 from ..visitor import Visitor
-from .asking import ask, failure
+from .asking import ask, completed, failure
 
 
 def make_model(openai: OpenAISimulator, **options: object) -> Widget:
@@ -236,6 +236,36 @@ async def test_a_stalled_stream_ends_by_its_deadline(
     answer = await ask(server, widget)
     assert answer["text"] == "Hello, how"
     assert failure(answer)[0] == "agent_timeout"
+    await openai.eventually(lambda: openai.aborted == 1)
+
+
+# --- reasoning models -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["reasoning_content", "reasoning"])
+async def test_a_model_that_thinks_for_long_is_not_silent_and_its_thoughts_are_not_shown(
+    server: Server, widget: Widget, openai: OpenAISimulator, where: ThoughtsIn
+) -> None:
+    openai.thoughts, openai.thoughts_in = ["hm "] * 20, where  # a second, twice `idle_s`
+    openai.rate = 20
+    answer = await ask(server, widget)
+    assert completed(answer) == "Hello, how can I help?"
+
+
+async def test_empty_thoughts_are_as_good_as_silence(
+    server: Server, widget: Widget, openai: OpenAISimulator
+) -> None:
+    openai.thoughts, openai.rate = [""] * 40, 20
+    code, problem = failure(await ask(server, widget))
+    assert (code, "silent for 0.5 s" in problem) == ("agent_timeout", True)
+
+
+async def test_a_model_that_thinks_for_ever_ends_by_the_deadline_of_the_whole(
+    server: Server, openai: OpenAISimulator
+) -> None:
+    openai.thoughts, openai.rate = ["hm "] * 100, 20
+    code, problem = failure(await ask(server, make_model(openai, total_s=1)))
+    assert (code, "longer than 1 s" in problem) == ("agent_timeout", True)
     await openai.eventually(lambda: openai.aborted == 1)
 
 

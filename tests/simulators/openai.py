@@ -26,7 +26,7 @@ from aiohttp import web
 from jsonschema import Draft202012Validator
 
 from .base import Received, Simulator
-from .openai_stream import Chunks, StreamOddities, Wire, error, usage
+from .openai_stream import Chunks, StreamOddities, ThoughtsIn, Wire, error, usage
 from .openapi import told
 
 REQUEST = Draft202012Validator(
@@ -54,6 +54,10 @@ class OpenAISimulator(Simulator):
             "Hello", ",", " how", " can", " I", " help", "?",
         )  # fmt: skip
         """The answer in pieces, or what makes it from the messages."""
+        self.thoughts: Sequence[str] = ()
+        """A reasoning model's thoughts in pieces, which come before the answer, at its rate."""
+        self.thoughts_in: ThoughtsIn = "reasoning_content"
+        """Where in a chunk's delta they are."""
         self.rate = 0.0
         """Tokens per second, kept against the clock; 0 is as fast as they are taken."""
         self.stamped = False
@@ -183,6 +187,7 @@ class OpenAISimulator(Simulator):
         odd = self.odd
         opening = (b"\xef\xbb\xbf" if odd.bom else b"") + chunks.role()
         await wire.write(opening + (chunks.unknown() if odd.unknown_event else b""))
+        await self._write_thoughts(chunks, wire)
         if odd.swapped:
             tokens[:2] = tokens[1::-1]
         start = time.monotonic()
@@ -203,6 +208,12 @@ class OpenAISimulator(Simulator):
             heartbeat = chunks.comment() if odd.heartbeat else b""
             await wire.write(heartbeat + (event * 2 if odd.twice else event))
         return True
+
+    async def _write_thoughts(self, chunks: Chunks, wire: Wire) -> None:
+        start = time.monotonic()
+        for number, text in enumerate(self.thoughts):
+            await self._due(start, number)
+            await wire.write(chunks.thought(text, self.thoughts_in))
 
     async def _due(self, start: float, number: int) -> None:
         """Wait until it is this token's turn."""

@@ -14,6 +14,8 @@ from typing import Any, Literal
 from aiohttp import web
 
 Ending = Literal["done", "no_done", "early_eof", "mid_event", "reset", "error"]
+ThoughtsIn = Literal["reasoning_content", "reasoning"]
+"""The field of DeepSeek, vLLM and many others, and that of OpenRouter, Groq and newer vLLM."""
 
 
 @dataclass(slots=True)
@@ -73,6 +75,9 @@ class Chunks:
         if bad_utf8:
             content = content[:-1] + b'\xff\xfe"'
         return content.join(self._token)
+
+    def thought(self, text: str, where: ThoughtsIn) -> bytes:
+        return self.choice({where: text})
 
     def finish(self, reason: str) -> bytes:
         return self.choice({}, reason)
