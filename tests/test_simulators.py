@@ -551,6 +551,30 @@ def test_streams_that_end_too_early(llm: OpenAISimulator) -> None:
     assert (llm.finished, llm.aborted) == (5, 0)
 
 
+def test_streams_that_end_badly_behind_their_reason(llm: OpenAISimulator) -> None:
+    llm.odd.ending = "late_error"
+    *_, finish, failed = events(complete(llm, stream=True))
+    assert finish["choices"][0]["finish_reason"] == "stop"
+    assert failed["error"]["type"] == "server_error"
+    llm.odd.ending = "late_reset"
+    with pytest.raises(httpx.TransportError):
+        complete(llm, stream=True)
+    llm.odd.ending = "left_open"
+    thread = threading.Thread(target=lambda: complete(llm, stream=True))
+    thread.start()
+    llm.wait_for(lambda: llm.stalled == 1)
+    llm.release()
+    thread.join(5)
+    assert (llm.finished, llm.aborted) == (3, 0)
+
+
+def test_some_proxies_give_a_reason_with_every_token(llm: OpenAISimulator) -> None:
+    llm.odd.early_reason, llm.thoughts = True, ["hm"]
+    _, *said, _ = events(complete(llm, stream=True))
+    assert {one["choices"][0]["finish_reason"] for one in said} == {"stop"}
+    assert len(said) == 9
+
+
 @pytest.mark.parametrize("heartbeat", [False, True])
 def test_a_client_that_leaves_is_counted(llm: OpenAISimulator, heartbeat: bool) -> None:
     llm.odd.stall_after, llm.odd.heartbeat = 2, heartbeat

@@ -89,6 +89,9 @@ class Stream:
     on_event: Callable[[ServerEvent], Iterable[ProviderEvent]]
     over: Callable[[], bool] = bool
     """Whether enough was heard: a server that does not close behind its last event is left."""
+    ending: Callable[[], bool] = bool
+    """Whether the end was told, though more may follow: whatever breaks the stream then just ends
+    it, and so does a silence shorter than before it."""
 
 
 @dataclass(frozen=True, slots=True)

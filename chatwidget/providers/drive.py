@@ -4,10 +4,10 @@ Every wait has an end: connecting, the silence of a stream, the whole. Every bod
 """
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import inf
@@ -24,7 +24,10 @@ from .sse import EventReader
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """Some vendors list a whole conversation at once."""
 MAX_STREAM_BYTES = 64 * 1024 * 1024
+ENDING_S = 2.0
+"""The longest silence of a stream that has told its end, and may still go on."""
 LINGER_S = 0.05
+"""How long what lies behind the end is read, though nobody wants it."""
 SOUNDS = {Text, Rewritten, Snapshot, Working}
 """What ends a stream's silence; heartbeats do not."""
 
@@ -154,7 +157,7 @@ def _timeouts(provider: Provider, *, streams: bool = False) -> httpx.Timeout:
     return httpx.Timeout(idle_s, read=read_s, connect=connect_s, pool=connect_s)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def _sent(
     provider: Provider, call: Call, http: httpx.AsyncClient, timeout: httpx.Timeout
 ) -> AsyncIterator[httpx.Response]:
@@ -288,7 +291,7 @@ async def _listen(
                 return await _reply(provider, stream.call, response)
             await _check_stream(provider, stream.call, response)
             reader, size, chunks = EventReader(), 0, _chunks(provider, response)
-            noted = loop.time()
+            noted, patience_s = loop.time(), idle_s
             async for chunk in chunks:
                 size += len(chunk)
                 if size > MAX_STREAM_BYTES:
@@ -302,17 +305,29 @@ async def _listen(
                         await sink(batch)
                 kinds = {type(said) for said in batch}
                 if stream.over() or Ended in kinds:
+                    silence.reschedule(None)
                     await _linger(chunks)
                     return None
+                before, patience_s = patience_s, _patience_s(stream, idle_s)
                 # Fifty times at most in that long, since moving a timer costs; never too early.
-                if not kinds.isdisjoint(SOUNDS) and (now := loop.time()) > noted + idle_s / 50:
-                    silence.reschedule(now + idle_s * 51 / 50)
-                    noted = now
+                due = not kinds.isdisjoint(SOUNDS) and loop.time() > noted + patience_s / 50
+                if due or patience_s != before:
+                    noted = loop.time()
+                    silence.reschedule(noted + patience_s * 51 / 50)
+    except ProviderError:
+        if not stream.ending():
+            raise
     except TimeoutError:
-        raise TimedOut(
-            f"{provider.label} was silent for {idle_s:g} s", provider=provider.label
-        ) from None
+        if not stream.ending():
+            raise TimedOut(
+                f"{provider.label} was silent for {idle_s:g} s", provider=provider.label
+            ) from None
     return None
+
+
+def _patience_s(stream: Stream, idle_s: float) -> float:
+    """How long the stream may be silent now."""
+    return min(idle_s, ENDING_S) if stream.ending() else idle_s
 
 
 async def _check_stream(provider: Provider, call: Call, response: httpx.Response) -> None:
@@ -327,10 +342,8 @@ async def _check_stream(provider: Provider, call: Call, response: httpx.Response
 
 
 async def _linger(chunks: AsyncIterator[bytes]) -> None:
-    """Read the last bytes behind the end, so that the connection can be used again."""
-    try:
+    """Read the last bytes behind the end, so that the connection can be used again, if it can."""
+    with contextlib.suppress(TimeoutError, ProviderError):
         async with asyncio.timeout(LINGER_S):
             async for _ in chunks:
                 pass
-    except TimeoutError:
-        pass

@@ -74,7 +74,8 @@ class OpenAI(Provider):
     stops_upstream = True  # closing the connection ends the generation
 
     reason = ""
-    """The finish reason, once it came; `[DONE]` or the end of the stream may follow it."""
+    """The finish reason, once it came. Usage, `[DONE]` or the end of the stream may follow it; some
+    proxies give it with every token."""
 
     def headers(self) -> dict[str, str]:
         key = self.setup.credentials.get("api_key")
@@ -97,6 +98,7 @@ class OpenAI(Provider):
                 headers={"Accept": "text/event-stream"},
             ),
             self.chunk,
+            ending=lambda: bool(self.reason),
         )
         if not self.reason:  # nor [DONE]
             raise Interrupted("the stream ended before the answer did", provider=self.label)
@@ -122,6 +124,7 @@ class OpenAI(Provider):
             yield Text(content)
         elif any(delta.get(name) for name in THOUGHTS):
             yield Working()
+            return  # some proxies give every thought a reason: it is not the answer's
         self.reason = str(choice.get("finish_reason") or "") or self.reason
 
     def _ended(self) -> Ended:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -300,6 +301,38 @@ class Thoughts(Fault):
 async def test_an_agent_at_work_is_not_silent(client: Client, vendor: Plain) -> None:
     vendor.fail_next("stream", Thoughts())
     assert await client.listen(idle_s=0.25, total_s=5) == "hello"
+
+
+@dataclass(frozen=True, slots=True)
+class BadEnd(Fault):
+    """All of an answer, and a moment later the connection breaks."""
+
+    after_s: float
+
+    async def answer(self, exchange: Exchange) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(exchange.request)
+        await response.write(b"data: hello\n\ndata: end\n\n")
+        await asyncio.sleep(self.after_s)
+        assert exchange.request.transport is not None
+        exchange.request.transport.abort()
+        return response
+
+
+async def test_a_connection_that_breaks_behind_the_end_does_no_harm(
+    client: Client, vendor: Plain
+) -> None:
+    vendor.fail_next("stream", BadEnd(after_s=drive.LINGER_S / 5))
+    assert await client.listen() == "hello"
+    assert client.told[-1] == Ended(Finish.COMPLETE)
+
+
+async def test_a_silence_behind_the_end_does_no_harm(
+    client: Client, vendor: Plain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "LINGER_S", 0.6)
+    vendor.fail_next("stream", BadEnd(after_s=5))
+    assert await client.listen(idle_s=0.3) == "hello"
 
 
 async def test_the_whole_has_a_deadline(client: Client, vendor: Plain) -> None:

@@ -1,16 +1,18 @@
 """OpenAI-compatible servers: what is asked, how an answer ends, and every way it can break."""
 
-from typing import Any
+import asyncio
+from typing import Any, get_args
 
 import pytest
 
 from chatwidget.models import Widget
+from chatwidget.providers import drive
 
 from ..cast import make_agent, make_conversation, make_visitor, make_widget
 from ..server import Server
 from ..simulators.faults import Drop, Fault, Html, RateLimited, Stall, Status
 from ..simulators.openai import OpenAISimulator
-from ..simulators.openai_stream import Ending, ThoughtsIn
+from ..simulators.openai_stream import EarlyEnding, LateEnding, ThoughtsIn
 from ..visitor import Visitor
 from .asking import ask, completed, failure
 
@@ -190,17 +192,42 @@ async def test_an_empty_answer_is_none(
     assert failure(await ask(server, widget))[0] == "agent_unavailable"
 
 
-async def test_an_answer_without_done_is_complete_by_its_reason(
+@pytest.mark.parametrize("heartbeat", [False, True])
+@pytest.mark.parametrize("ending", get_args(LateEnding))
+async def test_an_answer_without_done_is_complete_by_its_reason_however_its_stream_ends(
+    server: Server, widget: Widget, openai: OpenAISimulator, ending: LateEnding, heartbeat: bool
+) -> None:
+    openai.odd.ending, openai.odd.heartbeat = ending, heartbeat
+    assert completed(await ask(server, widget)) == "Hello, how can I help?"
+
+
+async def test_done_is_not_waited_for_as_long_as_text(
+    server: Server, openai: OpenAISimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "ENDING_S", 0.1)
+    openai.odd.ending = "left_open"
+    async with asyncio.timeout(10):
+        answer = await ask(server, make_model(openai, idle_s=60, total_s=60))
+    assert completed(answer) == "Hello, how can I help?"
+
+
+async def test_a_reason_that_comes_with_every_token_cuts_nothing_off(
     server: Server, widget: Widget, openai: OpenAISimulator
 ) -> None:
-    openai.odd.ending = "no_done"
-    answer = await ask(server, widget)
-    assert (answer["status"], answer["text"]) == ("completed", "Hello, how can I help?")
+    openai.odd.early_reason, openai.thoughts, openai.rate = True, ["hm", "so"], 20
+    assert completed(await ask(server, widget)) == "Hello, how can I help?"
+
+
+async def test_the_reason_of_a_thought_is_not_the_answers(
+    server: Server, widget: Widget, openai: OpenAISimulator
+) -> None:
+    openai.odd.early_reason, openai.odd.stall_after, openai.thoughts = True, 0, ["hm"]
+    assert failure(await ask(server, widget))[0] == "agent_timeout"
 
 
 @pytest.mark.parametrize("ending", ["early_eof", "mid_event"])
 async def test_a_stream_cut_short_keeps_what_came(
-    server: Server, widget: Widget, openai: OpenAISimulator, ending: Ending
+    server: Server, widget: Widget, openai: OpenAISimulator, ending: EarlyEnding
 ) -> None:
     openai.odd.ending = ending
     answer = await ask(server, widget)

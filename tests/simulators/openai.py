@@ -19,14 +19,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from uuid import uuid4
 
 from aiohttp import web
 from jsonschema import Draft202012Validator
 
 from .base import Received, Simulator
-from .openai_stream import Chunks, StreamOddities, ThoughtsIn, Wire, error, usage
+from .openai_stream import Chunks, EarlyEnding, StreamOddities, ThoughtsIn, Wire, error, usage
 from .openapi import told
 
 REQUEST = Draft202012Validator(
@@ -178,7 +178,7 @@ class OpenAISimulator(Simulator):
                 self.finished += completed
                 self.aborted += not completed and not self.stopping
                 self.over_at[body["messages"][-1]["content"]] = time.monotonic()
-        if self.odd.ending == "reset" and request.transport is not None:
+        if self.odd.ending in ("reset", "late_reset") and request.transport is not None:
             request.transport.abort()
         return response
 
@@ -195,7 +195,7 @@ class OpenAISimulator(Simulator):
             if number == odd.stall_after:
                 await self._stalled(chunks, wire)
                 start = time.monotonic() - number / (self.rate or 1)
-            if number == odd.after and odd.ending not in ("done", "no_done"):
+            if number == odd.after and odd.ending in get_args(EarlyEnding):
                 await self._write_early_end(text, chunks, wire)
                 return False
             await self._due(start, number)
@@ -245,8 +245,15 @@ class OpenAISimulator(Simulator):
         await wire.write(chunks.finish(self.finish_reason))
         if body.get("stream_options", {}).get("include_usage"):
             await wire.write(chunks.usage(_words(body), count))
-        if self.odd.ending != "no_done":
-            await wire.write(chunks.done())
+        match self.odd.ending:
+            case "done":
+                await wire.write(chunks.done())
+            case "late_error":
+                await wire.write(chunks.error())
+            case "late_reset":
+                await asyncio.sleep(0.05)  # what was written arrives before the break
+            case "left_open":
+                await self._stalled(chunks, wire)
 
 
 def alternate(messages: Messages) -> bool:

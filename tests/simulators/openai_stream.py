@@ -13,7 +13,9 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-Ending = Literal["done", "no_done", "early_eof", "mid_event", "reset", "error"]
+EarlyEnding = Literal["early_eof", "mid_event", "reset", "error"]
+LateEnding = Literal["no_done", "late_reset", "late_error", "left_open"]
+Ending = Literal["done"] | EarlyEnding | LateEnding
 ThoughtsIn = Literal["reasoning_content", "reasoning"]
 """The field of DeepSeek, vLLM and many others, and that of OpenRouter, Groq and newer vLLM."""
 
@@ -42,11 +44,14 @@ class StreamOddities:
     unknown_event: bool = False
     """An `event:` and a chunk of a kind that nobody documented come first."""
     content_type: str = "text/event-stream; charset=utf-8"
+    early_reason: bool = False
+    """The finish reason comes with every token and thought, as from some proxies."""
     stall_after: int | None = None
     """Tokens after which nothing comes until `release()`."""
     ending: Ending = "done"
-    """`no_done`: all but `[DONE]`; the others come after `after` tokens: the stream ends between
-    two events, ends within an event, is reset, or an error object comes and the stream ends."""
+    """An early one comes after `after` tokens: the stream ends between two events, ends within an
+    event, is reset, or an error object comes and the stream ends. A late one comes in place of
+    `[DONE]`: the stream just ends, is reset, has an error object, or is open until `release()`."""
     after: int = 3
 
 
@@ -61,7 +66,7 @@ class Chunks:
             "created": created,
             "model": model,
         }
-        token = self.choice({"content": "@"})
+        token = self.choice({"content": "@"}, "stop" if odd.early_reason else None)
         before, _, after = token.partition(b'"@"')
         self._token = before, after
 
@@ -77,7 +82,7 @@ class Chunks:
         return content.join(self._token)
 
     def thought(self, text: str, where: ThoughtsIn) -> bytes:
-        return self.choice({where: text})
+        return self.choice({where: text}, "stop" if self._odd.early_reason else None)
 
     def finish(self, reason: str) -> bytes:
         return self.choice({}, reason)
