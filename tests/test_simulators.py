@@ -568,6 +568,25 @@ def test_streams_that_end_badly_behind_their_reason(llm: OpenAISimulator) -> Non
     assert (llm.finished, llm.aborted) == (3, 0)
 
 
+@pytest.mark.parametrize("shape", ["old_vllm", "named", "fastchat"])
+def test_errors_in_a_stream_have_many_shapes(llm: OpenAISimulator, shape: Any) -> None:
+    llm.odd.ending, llm.odd.error_shape = "error", shape
+    answer = complete(llm, stream=True)
+    assert "had an error while processing" in answer.text
+    assert not any("error" in one for one in events(answer) if one != "[DONE]")
+    assert ("event: error" in answer.text) == (shape == "named")
+
+
+def test_content_in_parts_and_of_another_choice(llm: OpenAISimulator) -> None:
+    llm.odd.parts = True
+    _, first, *_ = events(complete(llm, stream=True))
+    assert first["choices"][0]["delta"]["content"] == [{"type": "text", "text": "Hello"}]
+    llm.odd.parts, llm.odd.spare_choice = False, True
+    _, _, alone, both, *_ = events(complete(llm, stream=True))
+    assert [one["index"] for one in alone["choices"]] == [1]
+    assert [one["index"] for one in both["choices"]] == [1, 0]
+
+
 def test_some_proxies_give_a_reason_with_every_token(llm: OpenAISimulator) -> None:
     llm.odd.early_reason, llm.thoughts = True, ["hm"]
     _, *said, _ = events(complete(llm, stream=True))

@@ -34,11 +34,13 @@ FINISH = {
     "stop": Finish.COMPLETE,
     "length": Finish.TRUNCATED,
     "content_filter": Finish.REFUSED,
-    # Other servers' words for an end that is as good.
+    # Other servers' words for the same.
     "eos": Finish.COMPLETE,
     "eos_token": Finish.COMPLETE,
     "stop_sequence": Finish.COMPLETE,
     "end_turn": Finish.COMPLETE,
+    "max_tokens": Finish.TRUNCATED,
+    "model_length": Finish.TRUNCATED,
 }
 THOUGHTS = ("reasoning_content", "reasoning")
 """Where servers put what a model thinks before it answers, for minutes; it is not shown."""
@@ -106,26 +108,23 @@ class OpenAI(Provider):
 
     def chunk(self, event: ServerEvent) -> Iterator[ProviderEvent]:
         """Read one chunk. Raises Unavailable for an error inside the stream."""
-        if event.data == "[DONE]":
+        if event.data.strip() == "[DONE]":
             self.reason = self.reason or "stop"
             yield self._ended()
             return
         chunk = self._decoded(event.data)
-        if chunk.get("error"):
+        if event.event == "error" or tells_error(chunk):
             raise self._error_in_stream(chunk)
-        choices = chunk.get("choices")
-        if not isinstance(choices, list) or not choices:  # usage comes in a chunk without any
-            return
-        choice = as_object(choices[0])
+        choice = first_choice(chunk)
         delta = as_object(choice.get("delta"))
         # A model that refuses says so in a field of its own.
-        content = delta.get("content") or delta.get("refusal")
-        if isinstance(content, str) and content:
-            yield Text(content)
-        elif any(delta.get(name) for name in THOUGHTS):
+        text = written(delta.get("content")) or written(delta.get("refusal"))
+        if text:
+            yield Text(text)
+        elif thinks(delta):
             yield Working()
             return  # some proxies give every thought a reason: it is not the answer's
-        self.reason = str(choice.get("finish_reason") or "") or self.reason
+        self.reason = str(choice.get("finish_reason") or "").lower() or self.reason
 
     def _ended(self) -> Ended:
         """Say how the answer ended. Raises Interrupted for a reason that we do not know."""
@@ -140,6 +139,8 @@ class OpenAI(Provider):
             chunk = json.loads(data)
         except (ValueError, RecursionError):
             raise self.broken("a chunk that is not JSON") from None
+        if chunk is None:  # some servers' way to say nothing
+            return {}
         if not isinstance(chunk, dict):
             raise self.broken("a chunk that is no object")
         return chunk
@@ -154,7 +155,8 @@ class OpenAI(Provider):
         return super().error(reply, retry_after_s)
 
     def _error_in_stream(self, chunk: dict[str, JSON]) -> ProviderError:
-        return Unavailable(f"{self.label} broke off{self.vendor_words(chunk)}", provider=self.label)
+        words = self.vendor_words(chunk) or self.vendor_words(chunk.get("text"))
+        return Unavailable(f"{self.label} broke off{words}", provider=self.label)
 
     def _messages(self, ask: Ask) -> list[dict[str, str]]:
         """The system prompt, what was said before, the question.
@@ -187,6 +189,35 @@ class OpenAI(Provider):
 def role(past: Past) -> str:
     """Return who speaks, as the interface calls them."""
     return ROLES[past.role]
+
+
+def tells_error(chunk: dict[str, JSON]) -> bool:
+    """Whether a chunk is an error: the vendor's own, FastChat's, or that of older vLLM."""
+    return bool(chunk.get("error") or chunk.get("error_code") or chunk.get("object") == "error")
+
+
+def first_choice(chunk: dict[str, JSON]) -> dict[str, JSON]:
+    """Return the choice with index 0, empty where there is none: usage has a chunk of its own."""
+    return next((one for one in objects(chunk.get("choices")) if not one.get("index")), {})
+
+
+def written(content: JSON) -> str:
+    """Return text that comes as such or, from Mistral, in parts, some of which may be thoughts."""
+    if isinstance(content, str):
+        return content
+    texts = (part.get("text") for part in objects(content) if part.get("type") == "text")
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def thinks(delta: dict[str, JSON]) -> bool:
+    """Whether a delta brings something of what the model thinks."""
+    parts = objects(delta.get("content"))
+    return any(delta.get(name) for name in THOUGHTS) or any(part.get("thinking") for part in parts)
+
+
+def objects(value: JSON) -> list[dict[str, JSON]]:
+    """Return the JSON objects of a list, none where there is something else."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def as_object(value: JSON) -> dict[str, JSON]:

@@ -12,7 +12,7 @@ from ..cast import make_agent, make_conversation, make_visitor, make_widget
 from ..server import Server
 from ..simulators.faults import Drop, Fault, Html, RateLimited, Stall, Status
 from ..simulators.openai import OpenAISimulator
-from ..simulators.openai_stream import EarlyEnding, LateEnding, ThoughtsIn
+from ..simulators.openai_stream import EarlyEnding, ErrorShape, LateEnding, ThoughtsIn
 from ..visitor import Visitor
 from .asking import ask, completed, failure
 
@@ -155,13 +155,21 @@ async def test_the_past_is_bounded_from_its_newest_end(
 # --- how an answer ends ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reason", ["stop", "length", "eos", "eos_token", "end_turn"])
+@pytest.mark.parametrize("reason", ["stop", "length", "eos", "eos_token", "end_turn", "STOP"])
 async def test_a_known_end_is_an_answer(
     server: Server, widget: Widget, openai: OpenAISimulator, reason: str
 ) -> None:
     openai.finish_reason = reason
     answer = await ask(server, widget)
     assert (answer["status"], answer["text"]) == ("completed", "Hello, how can I help?")
+
+
+@pytest.mark.parametrize("reason", ["length", "MAX_TOKENS", "max_tokens", "model_length"])
+async def test_an_answer_that_was_cut_at_a_limit_stands(
+    server: Server, widget: Widget, openai: OpenAISimulator, reason: str
+) -> None:
+    openai.finish_reason = reason
+    assert completed(await ask(server, widget)) == "Hello, how can I help?"
 
 
 @pytest.mark.parametrize("reason", ["tool_calls", "a word nobody knows"])
@@ -244,10 +252,11 @@ async def test_a_connection_that_breaks_keeps_what_came(
     assert failure(answer)[0] in ("interrupted", "agent_unavailable")
 
 
+@pytest.mark.parametrize("shape", get_args(ErrorShape))
 async def test_an_error_inside_the_stream_keeps_what_came_and_tells_the_operator(
-    server: Server, widget: Widget, openai: OpenAISimulator
+    server: Server, widget: Widget, openai: OpenAISimulator, shape: ErrorShape
 ) -> None:
-    openai.odd.ending = "error"
+    openai.odd.ending, openai.odd.error_shape = "error", shape
     answer = await ask(server, widget)
     assert answer["text"] == "Hello, how"
     code, problem = failure(answer)
@@ -269,7 +278,7 @@ async def test_a_stalled_stream_ends_by_its_deadline(
 # --- reasoning models -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", ["reasoning_content", "reasoning"])
+@pytest.mark.parametrize("where", get_args(ThoughtsIn))
 async def test_a_model_that_thinks_for_long_is_not_silent_and_its_thoughts_are_not_shown(
     server: Server, widget: Widget, openai: OpenAISimulator, where: ThoughtsIn
 ) -> None:
@@ -308,6 +317,23 @@ async def test_odd_but_legal_streams_say_the_same(
     setattr(openai.odd, switch, True)
     answer = await ask(server, widget)
     assert (answer["status"], answer["text"]) == ("completed", "Hello, how can I help?")
+
+
+@pytest.mark.parametrize("switch", ["parts", "spare_choice"])
+async def test_only_the_text_of_the_first_choice_is_the_answer(
+    server: Server, widget: Widget, openai: OpenAISimulator, switch: str
+) -> None:
+    setattr(openai.odd, switch, True)
+    assert completed(await ask(server, widget)) == "Hello, how can I help?"
+
+
+@pytest.mark.parametrize("odd", ["data: null\n\n", "data: [DONE]  \n\n"])
+async def test_nothing_to_say_and_blanks_behind_the_end_break_no_answer(
+    server: Server, widget: Widget, openai: OpenAISimulator, odd: str
+) -> None:
+    stream = f'data: {{"choices": [{{"delta": {{"content": "Yes."}}}}]}}\n\n{odd}data: [DONE]\n\n'
+    openai.fail_next("send", Status(200, stream, {"Content-Type": "text/event-stream"}))
+    assert completed(await ask(server, widget)) == "Yes."
 
 
 @pytest.mark.parametrize(
@@ -363,6 +389,9 @@ async def test_a_very_long_answer_is_cut_and_stands(
         '{"choices": [null]}',
         '{"choices": [{"delta": "text"}]}',
         '{"choices": [{"delta": {"content": [{"type": "text"}]}}]}',
+        '{"choices": [{"delta": {"content": [null, {"type": "text", "text": 5}, {"text": "x"}]}}]}',
+        '{"choices": [{"index": 1, "delta": {"content": "another"}}]}',
+        '{"choices": [{"index": {}, "delta": {"reasoning": "hm"}}]}',
         '{"choices": [{"delta": {"content": 5}, "finish_reason": []}]}',
     ],
 )

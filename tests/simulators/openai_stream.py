@@ -16,8 +16,11 @@ from aiohttp import web
 EarlyEnding = Literal["early_eof", "mid_event", "reset", "error"]
 LateEnding = Literal["no_done", "late_reset", "late_error", "left_open"]
 Ending = Literal["done"] | EarlyEnding | LateEnding
-ThoughtsIn = Literal["reasoning_content", "reasoning"]
-"""The field of DeepSeek, vLLM and many others, and that of OpenRouter, Groq and newer vLLM."""
+ThoughtsIn = Literal["reasoning_content", "reasoning", "content"]
+"""The field of DeepSeek, vLLM and many others, that of OpenRouter, Groq and newer vLLM, and that of
+Mistral, among the parts of the text."""
+ErrorShape = Literal["object", "old_vllm", "named", "fastchat"]
+"""The vendor's own; a flat one; an event named `error`; text and a code, with `[DONE]` behind."""
 
 
 @dataclass(slots=True)
@@ -44,6 +47,12 @@ class StreamOddities:
     unknown_event: bool = False
     """An `event:` and a chunk of a kind that nobody documented come first."""
     content_type: str = "text/event-stream; charset=utf-8"
+    error_shape: ErrorShape = "object"
+    """How an error object in the stream looks."""
+    parts: bool = False
+    """Each token's content is a list of one part."""
+    spare_choice: bool = False
+    """Each chunk comes behind one of another choice, and has that one as well."""
     early_reason: bool = False
     """The finish reason comes with every token and thought, as from some proxies."""
     stall_after: int | None = None
@@ -66,7 +75,8 @@ class Chunks:
             "created": created,
             "model": model,
         }
-        token = self.choice({"content": "@"}, "stop" if odd.early_reason else None)
+        content: Any = [{"type": "text", "text": "@"}] if odd.parts else "@"
+        token = self.choice({"content": content}, "stop" if odd.early_reason else None)
         before, _, after = token.partition(b'"@"')
         self._token = before, after
 
@@ -82,7 +92,10 @@ class Chunks:
         return content.join(self._token)
 
     def thought(self, text: str, where: ThoughtsIn) -> bytes:
-        return self.choice({where: text}, "stop" if self._odd.early_reason else None)
+        thought: Any = text
+        if where == "content":
+            thought = [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]
+        return self.choice({where: thought}, "stop" if self._odd.early_reason else None)
 
     def finish(self, reason: str) -> bytes:
         return self.choice({}, reason)
@@ -92,11 +105,23 @@ class Chunks:
 
     def error(self) -> bytes:
         message = "The server had an error while processing your request"
+        match self._odd.error_shape:
+            case "old_vllm":
+                return self._event({"object": "error", "message": message, "code": 500})
+            case "named":
+                named = f"event: error{self._odd.newline}".encode()
+                return named + self._event({"code": 500, "message": message})
+            case "fastchat":
+                return self._event({"text": message, "error_code": 50001}) + self.done()
         return self._event(error(message, "server_error"))
 
     def choice(self, delta: Any, finish_reason: str | None = None, **more: Any) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        return self._event({**self._head, "choices": [choice], **more})
+        if not self._odd.spare_choice:
+            return self._event({**self._head, "choices": [choice], **more})
+        spare = {**choice, "index": 1, "delta": {"content": "spare"}, "finish_reason": "length"}
+        alone = self._event({**self._head, "choices": [spare]})
+        return alone + self._event({**self._head, "choices": [spare, choice], **more})
 
     def unknown(self) -> bytes:
         newline = self._odd.newline.encode()
