@@ -26,6 +26,7 @@ from chatwidget.models import (
     default_reasons_down,
     default_reasons_up,
 )
+from chatwidget.providers import PROVIDERS
 from feedback.models import Delivery, Feedback, State
 
 from .cast import (
@@ -349,6 +350,56 @@ def test_another_vendor_needs_its_own_key(operator: Client) -> None:
     operator.post(url, form | {"credential_secret_key": "new"})
     agent.refresh_from_db()
     assert (agent.provider, agent.credentials) == ("raia", {"secret_key": "new"})
+
+
+@pytest.mark.parametrize("provider", ["openai", "raia"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("https://a.example/v1", "https://b.example/v1"),
+        ("https://a.example/v1", "http://a.example/v1"),
+        ("https://a.example/v1", "https://a.example:8443/v1"),
+        ("https://a.example/v1", ""),
+        ("", "https://a.example"),
+        ("http://localhost:8000/v1", "http://localhost:8001/v1"),
+        ("http://[::1", "https://a.example"),  # what no form has stored
+    ],
+)
+def test_a_stored_key_goes_to_no_other_address_than_it_was_entered_for(
+    operator: Client, provider: str, before: str, after: str
+) -> None:
+    (key,) = PROVIDERS[provider].credential_fields
+    agent = make_agent("Support", provider, base_url=before, credentials={key.name: SECRET})
+    url = reverse("admin:chatwidget_agent_change", args=[agent.pk])
+    form = agent_form(agent, base_url=after, option_model="small")
+    shown = operator.post(url, form).content.decode()
+    assert f"Another address: enter the {key.label.lower()} again" in text_of(shown)
+    assert Agent.objects.get(pk=agent.pk).base_url == before
+    operator.post(url, form | {f"credential_{key.name}": "again"})
+    agent.refresh_from_db()
+    assert (agent.base_url, agent.credentials) == (after, {key.name: "again"})
+
+
+def test_a_stored_key_stays_where_only_the_path_changes(operator: Client) -> None:
+    agent = make_agent(
+        "Model", "openai", base_url="https://a.example/v1", credentials={"api_key": SECRET}
+    )
+    url = reverse("admin:chatwidget_agent_change", args=[agent.pk])
+    operator.post(url, agent_form(agent, base_url="https://A.example:443/v2", option_model="m"))
+    agent.refresh_from_db()
+    assert (agent.base_url, agent.credentials) == ("https://A.example:443/v2", {"api_key": SECRET})
+
+
+def test_a_key_that_cannot_be_opened_is_gone_with_its_address(
+    operator: Client, settings: Any
+) -> None:
+    agent = make_agent("Model", "openai", credentials={"api_key": SECRET})
+    url = reverse("admin:chatwidget_agent_change", args=[agent.pk])
+    mine, settings.CREDENTIAL_KEYS = settings.CREDENTIAL_KEYS, [Fernet.generate_key().decode()]
+    operator.post(url, agent_form(agent, base_url="https://b.example", option_model="small"))
+    settings.CREDENTIAL_KEYS = mine  # it comes back
+    agent.refresh_from_db()
+    assert (agent.base_url, agent.credentials) == ("https://b.example", {})
 
 
 def test_keys_that_cannot_be_opened_are_explained(operator: Client, settings: Any) -> None:

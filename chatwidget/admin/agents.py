@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import httpx
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
@@ -85,18 +86,31 @@ class AgentForm(ModelForm[Agent]):
 
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean() or self.cleaned_data
+        self.moves = self.same_provider and self._moves(cleaned.get("base_url"))
         for field in self.adapter.credential_fields:
             new = cleaned.get(SECRET + field.name)
             clear = cleaned.get(CLEAR + field.name)
+            needed = self.moves if field.name in self.stored else field.required
             if new and clear:
                 self.add_error(SECRET + field.name, "Enter a new one or remove the old one.")
-            elif field.required and not (new or clear or field.name in self.stored):
+            elif needed and not (new or clear):
                 self.add_error(SECRET + field.name, self._ask_for(field))
         return cleaned
+
+    def _moves(self, url: str | None) -> bool:
+        """Whether the stored keys would go to another server than they were entered for.
+
+        Else whoever may change an agent could have its keys sent to a server of theirs.
+        """
+        default = self.adapter.default_base_url
+        before = self.instance.base_url or default
+        return url is not None and origin_of(url or default) != origin_of(before)
 
     def _ask_for(self, field: Field) -> str:
         if self.vault_problem:
             return f"The stored one cannot be opened. Enter the {field.label.lower()} again."
+        if self.moves:
+            return f"Another address: enter the {field.label.lower()} again, or remove it."
         if not self.same_provider and not self.instance._state.adding:
             return f"Another vendor needs its own: enter the {field.label.lower()}."
         return f"{self.adapter.label} needs this to answer."
@@ -134,11 +148,20 @@ class AgentForm(ModelForm[Agent]):
         kept = {
             name: value
             for name, value in self.stored.items()
-            if not self.cleaned_data.get(CLEAR + name)
+            if not (self.moves or self.cleaned_data.get(CLEAR + name))
         }
-        if self.same_provider and not entered and kept == self.stored:
+        if self.same_provider and not (self.moves or entered) and kept == self.stored:
             return None  # also when they cannot be opened: the key may yet come back
         return kept | entered
+
+
+def origin_of(url: str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port that a call to this address goes to; a usual port is None."""
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL:  # no call goes there
+        return "", url, None
+    return parts.scheme, parts.host, parts.port
 
 
 def key_of(adapter: type[Provider]) -> str:
