@@ -334,14 +334,16 @@ def touch(message: uuid.UUID, *, show: bool = True) -> MessageChanged | None:
 def resend(deliveries: QuerySet[Delivery]) -> int:
     """Try these again from the start, unless somebody has them. Returns how many are on their way.
 
-    A few share a commit, so that a thousand do not keep visitors waiting.
+    A few are read at a time and share a commit, so that thousands neither fill the memory nor keep
+    visitors waiting.
     """
-    rows = deliveries.exclude(state=State.PENDING, lease_token__isnull=False)
-    rows = rows.select_related("agent", "feedback__message__conversation").order_by("pk")
-    found, count = list(rows), 0
+    free = Delivery.objects.exclude(state=State.PENDING, lease_token__isnull=False)
+    rows = free.select_related("agent", "feedback__message__conversation").order_by("pk")
+    found, count = list(deliveries.order_by("pk").values_list("pk", flat=True)), 0
     for start in range(0, len(found), RESENT_TOGETHER):
         with transaction.atomic():
-            sent = [_resend(one) for one in found[start : start + RESENT_TOGETHER]]
+            some = rows.filter(pk__in=found[start : start + RESENT_TOGETHER])
+            sent = [_resend(one) for one in some]
         for visitor, frame, state in sent:
             process.publish(visitor, *filter(None, [frame]))
             count += state == State.PENDING

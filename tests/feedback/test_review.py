@@ -15,12 +15,20 @@ from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 
-from chatwidget.models import Agent, Message, Widget
+from chatwidget.admin.base import ROWS
+from chatwidget.models import Agent, Conversation, Message, Widget
 from feedback.filters import MOST_CHOICES
-from feedback.models import Feedback, Review
+from feedback.models import Delivery, Feedback, Review, State
 from feedback.views import store
 
-from ..cast import add_message, make_conversation, make_feedback, make_operator, make_widget
+from ..cast import (
+    add_message,
+    make_conversation,
+    make_feedback,
+    make_operator,
+    make_visitor,
+    make_widget,
+)
 from ..server import Server
 from ..widget.conftest import browser  # noqa: F401  # a fixture
 
@@ -225,6 +233,42 @@ def test_bulk_actions_resolve_take_and_open_again(
     assert (first.owner, second.owner) == (ines, ines)
 
 
+def test_an_action_reaches_the_whole_list_and_not_only_its_page(
+    client: Client, widget: Widget
+) -> None:
+    agent = widget.agent
+    agent.provider = "raia"  # which takes votes
+    agent.save()
+    count = ROWS + 5
+    for _ in range(count):
+        vote(widget, delivery=State.FAILED)
+    other = vote(make_widget(agent, name="Help"), delivery=State.FAILED)
+    one_page = client.get(f"{reverse(LIST)}?widget={other.widget_id}").content.decode()
+    assert 'class="question' not in one_page
+    url = f"{reverse(LIST)}?widget={widget.pk}"
+    response = client.get(url)
+    assert f"Select all {count}</a>" in response.content.decode()
+    page = [one.pk for one in response.context["cl"].result_list]
+    assert len(page) == ROWS
+    form = {"action": "send_again", "_selected_action": page, "index": "0", "select_across": "1"}
+    after = client.post(url, form, follow=True).content.decode()
+    assert f"{count} votes are on the way again." in after
+    left = Delivery.objects.filter(state=State.FAILED, feedback__agent=agent)
+    assert [one.feedback for one in left] == [other]  # which the list's filter leaves out
+
+
+def test_where_a_list_is_not_counted_to_its_end_selecting_all_of_it_says_so(
+    client: Client, widget: Widget
+) -> None:
+    visitor = make_visitor(widget)
+    Conversation.objects.bulk_create(
+        Conversation(visitor=visitor, agent=widget.agent) for _ in range(10 * ROWS)
+    )
+    url = reverse("admin:chatwidget_conversation_changelist")
+    shown = client.get(f"{url}?visitor__widget__key__exact={widget.key}").content.decode()
+    assert "Select all 450+</a>" in shown
+
+
 # --- one vote -------------------------------------------------------------------------------------
 
 
@@ -403,6 +447,22 @@ def test_the_help_shows_every_key_and_keys_rest_meanwhile(page: Page) -> None:
     page.keyboard.press("Escape")
     expect(page.locator("#keys")).to_be_hidden()
     expect(page.locator("#result_list tbody tr")).to_have_count(3)
+
+
+def test_the_whole_list_is_selected_by_two_clicks(page: Page, queue: Widget) -> None:
+    for number in range(ROWS):
+        talk = make_conversation([("visitor", f"Question {number}")], widget=queue)
+        make_feedback(add_message(talk, "Yes.", role="agent", question=talk.messages.get()))
+    page.reload()
+    page.click("#action-toggle")
+    page.click(f"text=Select all {ROWS + 3}")
+    expect(page.locator(".actions")).to_contain_text(f"All {ROWS + 3} selected")
+    page.click("text=Clear selection")
+    expect(page.locator(".action-select:checked")).to_have_count(0)
+    page.click("#action-toggle")
+    page.click(f"text=Select all {ROWS + 3}")
+    page.click(".actions [data-action=resolve]")
+    expect(page.locator(".messagelist")).to_contain_text(f"{ROWS + 3} votes are resolved.")
 
 
 def test_no_key_acts_while_something_is_typed(page: Page) -> None:
