@@ -27,7 +27,7 @@ from chatwidget.models import (
     default_reasons_up,
 )
 from chatwidget.providers import PROVIDERS
-from feedback.models import Delivery, Feedback, State
+from feedback.models import AlertSettings, Delivery, Feedback, State
 
 from .cast import (
     add_message,
@@ -660,10 +660,32 @@ def test_deleting_a_widget_has_vendors_forget_its_visitors(operator: Client) -> 
         visitor=make_visitor(widget, upstream={str(agent.pk): {"user": "u1"}}),
     )
     url = reverse("admin:chatwidget_widget_delete", args=[widget.pk])
-    assert "Its visitors and their conversations: 1" in text_of(page(operator, url))
+    AlertSettings.objects.create(widget=widget, emails=["ines@shop.example"])
+    shown = text_of(page(operator, url))
+    assert "Widgets: 1 Visitors: 1 Objects" in shown
+    assert "1 visitor, with all conversations, files and votes" in shown
+    assert "Its alerts" in shown
     operator.post(url, {"post": "yes"})
     assert not Widget.objects.filter(pk=widget.pk).exists()
     assert Erasure.objects.filter(agent=agent, upstream={"user": "u1"}).exists()
+
+
+def test_deleting_a_widget_with_visitors_needs_the_permission_to_erase_them() -> None:
+    user = make_operator("tidy", is_superuser=False)
+    user.user_permissions.set(
+        Permission.objects.filter(codename__in=["view_widget", "delete_widget"])
+    )
+    client, used, unused = sign_in(user), make_visitor().widget, make_widget()
+    url = reverse("admin:chatwidget_widget_delete", args=[used.pk])
+    assert "permission to delete the following types of objects: visitor" in text_of(
+        page(client, url)
+    )
+    assert client.post(url, {"post": "yes"}).status_code == 403
+    both = {"action": "delete_selected", "_selected_action": [used.pk, unused.pk], "post": "yes"}
+    client.post(reverse("admin:chatwidget_widget_changelist"), both | {"index": "0"})
+    assert Widget.objects.filter(pk__in=[used.pk, unused.pk]).count() == 2
+    client.post(reverse("admin:chatwidget_widget_delete", args=[unused.pk]), {"post": "yes"})
+    assert not Widget.objects.filter(pk=unused.pk).exists()
 
 
 def test_a_much_used_widget_is_not_deleted(operator: Client) -> None:

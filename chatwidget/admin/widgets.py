@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import OneToOneRel, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
@@ -23,7 +23,7 @@ from ..identity import algorithm_of
 from ..models import Agent, Conversation, Widget, default_reasons_down, default_reasons_up
 from ..serializers import WidgetOut
 from ..site import Card, CardLine, Menu
-from .base import ModelAdmin, ModelForm
+from .base import ModelAdmin, ModelForm, counted
 from .doctor import examine
 from .fields import ColorInput, LinesField, OriginsField, ReasonsField, TextsField
 from .text import visible
@@ -195,6 +195,17 @@ class WidgetForm(ModelForm[Widget]):
             "disclaimer": "A line below the input, such as “Answers may be wrong.”",
             "locale": "A language tag, such as en or pt-BR. Empty: the visitor's own.",
         }
+
+
+def settings_of(widget: Widget) -> list[str]:
+    """Return what other applications keep about the widget itself and goes with it, such as alerts."""
+    found = []
+    for relation in Widget._meta.get_fields(include_hidden=True):
+        if isinstance(relation, OneToOneRel):
+            rows = relation.related_model._base_manager.filter(**{relation.field.name: widget})
+            if rows.exists():
+                found.append(str(relation.related_model._meta.verbose_name))
+    return found
 
 
 def panel_settings(widget: Widget) -> str:
@@ -374,19 +385,27 @@ class WidgetAdmin(ModelAdmin[Widget]):
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
-        """Say what goes too, without loading every conversation; refuse what is much used."""
-        names, obstacles = [], []
+        """Say what goes too, without loading every conversation; refuse what is much used.
+
+        Conversations go by erasing their visitors, so that is what takes permission.
+        """
+        names, found, obstacles = [], 0, []
         for widget in objs:
             visitors = widget.visitors.all()[: DELETABLE_VISITORS + 1].count()
             names.append(f"Widget: {widget.name}")
+            names += [f"Its {rows}" for rows in settings_of(widget)]
             if visitors > DELETABLE_VISITORS:
                 obstacles.append(
                     f"{widget.name}: more than {DELETABLE_VISITORS} visitors have used it. "
                     "Pause it, and let its retention erase the conversations first."
                 )
             elif visitors:
-                names.append(f"Its visitors and their conversations: {visitors}")
-        return names, {"widgets": len(names)}, set(), obstacles
+                who = counted(str(visitors), "visitor")
+                names.append(f"{who}, with all conversations, files and votes")
+                found += visitors
+        counts = {"widgets": len(objs)} | ({"visitors": found} if found else {})
+        lacking = found and not request.user.has_perm("chatwidget.delete_visitor")
+        return names, counts, {"visitor"} if lacking else set(), obstacles
 
     def delete_model(self, request: HttpRequest, obj: Widget) -> None:
         for visitor in obj.visitors.all():
