@@ -1,10 +1,12 @@
 """The review of votes: what visitors said, whether it reached the vendor, and who looks into it."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
@@ -21,12 +23,14 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from chatwidget.admin.base import (
+    NOTED_AT_MOST,
     LongList,
     LongListAdmin,
     ModelForm,
     bounded_count,
     counted,
     newest,
+    note,
     recently,
 )
 from chatwidget.admin.conversations import as_uuid, shown
@@ -63,6 +67,16 @@ LOOKED_THROUGH = 3_000
 """Votes, of which comment, question and answer are looked at when words are searched."""
 FILTERS = "_changelist_filters"
 """Where Django's links from a list to its rows keep the list's filters."""
+NOT_SENT = {
+    State.DELIVERED: "The vendor holds nothing that could be taken back.",
+    State.FAILED: "These votes have failed again.",
+    State.LOCAL: "These votes stay here: their vendor takes none.",
+    State.PENDING: "These votes are being sent just now.",
+    State.UNSUPPORTED: "The vendor cannot take back what it holds.",
+}
+"""Why nothing was sent again, by where votes stand then."""
+Deed = Callable[[QuerySet[Feedback]], int]
+"""What an action does to votes. Returns to how many."""
 
 
 class ReviewForm(ModelForm[Feedback]):
@@ -325,6 +339,8 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
             votes = self.get_changelist_instance(request).queryset
         except IncorrectLookupParameters as error:
             raise Http404 from error
+        exported = counted(bounded_count(votes), "vote")
+        note(request, Feedback, f"{exported} exported as {kind.upper()}", flag=CHANGE)
         return export.response(request, votes, kind)
 
     # --- reviewing ---
@@ -355,6 +371,7 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
                     request, "Not resolved: the visitor has said something else meanwhile."
                 )
                 return HttpResponseRedirect(here)
+            note(request, Feedback, "1 vote is resolved", [feedback.pk], flag=CHANGE)
             _newer, older = self.neighbours(request, feedback)
             messages.success(
                 request,
@@ -370,18 +387,29 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
 
     @admin.action(description="Resolve", permissions=["review"])
     def resolve(self, request: HttpRequest, queryset: QuerySet[Feedback]) -> None:
-        count = resolve(chosen(queryset), request.user.pk)
-        messages.success(request, f"{votes(count)} resolved.")
+        self.tell(request, queryset, lambda rows: resolve(rows, request.user.pk), "resolved")
 
     @admin.action(description="Make mine", permissions=["review"])
     def take(self, request: HttpRequest, queryset: QuerySet[Feedback]) -> None:
-        count = chosen(queryset).update(owner=request.user.pk)
-        messages.success(request, f"{votes(count)} made yours.")
+        self.tell(request, queryset, lambda rows: rows.update(owner=request.user.pk), "made yours")
 
     @admin.action(description="Open again", permissions=["review"])
     def open_again(self, request: HttpRequest, queryset: QuerySet[Feedback]) -> None:
-        count = open_again(chosen(queryset))
-        messages.success(request, f"{votes(count)} open again.")
+        self.tell(request, queryset, open_again, "open again")
+
+    def tell(
+        self, request: HttpRequest, queryset: QuerySet[Feedback], deed: Deed, what: str
+    ) -> None:
+        """Do something to the votes of a list, and say to how many."""
+        messages.success(request, f"{votes(self.act(request, queryset, deed, what))} {what}.")
+
+    def act(self, request: HttpRequest, queryset: QuerySet[Feedback], deed: Deed, what: str) -> int:
+        """Do something to the votes of a list, and note it. Returns how many it were."""
+        rows = chosen(queryset)
+        ids = list(rows.values_list("pk", flat=True)[:NOTED_AT_MOST])
+        if count := deed(rows):
+            note(request, Feedback, f"{votes(count)} {what}", ids, flag=CHANGE)
+        return count
 
     # --- sending again ---
 
@@ -390,12 +418,17 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
 
     @admin.action(description="Send again", permissions=["send"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Feedback]) -> None:
-        deliveries = Delivery.objects.filter(feedback__in=queryset.order_by().values("pk"))
-        sent = delivery.resend(deliveries)
-        if not sent:
-            messages.warning(request, "Nothing to send: the vendor has these votes already.")
-        else:
+        some = list(queryset.order_by().values_list("pk", flat=True)[:NOTED_AT_MOST])
+
+        def resend(rows: QuerySet[Feedback]) -> int:
+            return delivery.resend(Delivery.objects.filter(feedback__in=rows.values("pk")))
+
+        if sent := self.act(request, queryset, resend, "on the way again"):
             messages.success(request, f"{votes(sent)} on the way again.")
+        else:
+            states = set(Delivery.objects.filter(feedback__in=some).values_list("state", flat=True))
+            why = [NOT_SENT[State(state)] for state in sorted(states or {State.LOCAL})]
+            messages.warning(request, " ".join(["Nothing to send.", *why]))
 
     @admin.action(description="Compare with the vendor", permissions=["send"])
     def compare(self, request: HttpRequest, queryset: QuerySet[Feedback]) -> None:

@@ -2,6 +2,7 @@
 
 import html
 import re
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import connection, transaction
 from django.test import Client
@@ -867,6 +869,61 @@ def test_a_failed_vote_is_sent_again(operator: Client) -> None:
     delivery = Delivery.objects.get(feedback=vote)
     assert (delivery.state, delivery.problem) == (State.PENDING, "")
     assert delivery.next_at is not None
+
+
+@pytest.mark.parametrize(
+    ("provider", "said", "held", "words"),
+    [
+        ("openai", "down", {}, "These votes stay here: their vendor takes none."),
+        ("raia", None, {}, "The vendor holds nothing that could be taken back."),
+        ("raia", None, {"sent_revision": 1}, "The vendor cannot take back what it holds."),
+        ("raia", "up", {"lease_token": uuid.uuid4()}, "These votes are being sent just now."),
+    ],
+)
+def test_why_a_vote_is_not_sent_again_is_said(
+    operator: Client, provider: str, said: str | None, held: dict[str, Any], words: str
+) -> None:
+    talk = make_conversation(widget=make_widget(make_agent("Support", provider)))
+    answer = add_message(talk, "Yes.", role="agent", upstream_id="m1")
+    vote = make_feedback(answer, said, delivery=State.PENDING)
+    Delivery.objects.filter(feedback=vote).update(**held)
+    form = {"action": "send_again", "_selected_action": str(vote.pk), "index": "0"}
+    url = reverse("admin:feedback_feedback_changelist") + "?show=all&delivery=pending"
+    assert f"Nothing to send. {words}" in operator.post(url, form, follow=True).content.decode()
+
+
+def test_what_operators_do_to_visitors_and_votes_is_logged_without_their_words(
+    operator: Client,
+) -> None:
+    agent = make_agent("Support", "raia", credentials={"secret_key": SECRET})
+    talk = make_conversation([("visitor", "Open?")], widget=make_widget(agent), title="Open?")
+    answer = add_message(talk, "Yes.", role="agent", upstream_id="m1")
+    vote = make_feedback(answer, comment="Closed!", delivery=State.FAILED)
+    votes, here = reverse("admin:feedback_feedback_changelist"), f"?widget={vote.widget_id}"
+    chosen = {"_selected_action": str(vote.pk), "index": "0"}
+    operator.get(reverse("admin:feedback_feedback_export", args=["csv"]) + here)
+    operator.post(votes, chosen | {"action": "send_again"})
+    operator.post(votes, chosen | {"action": "resolve"})
+    operator.post(votes + "?show=all", chosen | {"action": "open_again"})
+    operator.post(
+        reverse("admin:feedback_feedback_review", args=[vote.pk]), {"revision": 1, "resolve": ""}
+    )
+    operator.post(
+        reverse("admin:chatwidget_conversation_changelist"),
+        {"action": "erase_visitors", "_selected_action": talk.pk, "confirmed": "1", "index": "0"},
+    )
+    logged = LogEntry.objects.filter(user__username="operator-of-these-tests")
+    assert [one.change_message for one in logged.order_by("pk")] == [
+        "1 vote exported as CSV",
+        f"1 vote is on the way again: {vote.pk}",
+        f"1 vote is resolved: {vote.pk}",
+        f"1 vote is open again: {vote.pk}",
+        f"1 vote is resolved: {vote.pk}",
+        f"1 visitor was erased: {talk.visitor_id}",
+    ]
+    kept = str(list(logged.values()))
+    assert "Open?" not in kept
+    assert "Closed" not in kept
 
 
 def test_votes_are_filtered_and_found(operator: Client) -> None:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.contrib import admin, messages
+from django.contrib.admin.models import DELETION
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
@@ -21,7 +22,7 @@ from ..models import Conversation, Message, Mode, Role, Visitor, Widget
 from ..providers import PROVIDERS
 from ..site import Card, CardLine, Menu
 from ..templatetags.operator_text import moment
-from .base import LongListAdmin, bounded_count, date_filter, newest, recently
+from .base import LongListAdmin, bounded_count, date_filter, newest, note, recently
 from .text import shorten, visible
 
 PAGE = 200
@@ -245,9 +246,11 @@ class ConversationAdmin(LongListAdmin[Conversation]):
         visitors = Visitor.objects.filter(pk__in=queryset.order_by().values("visitor"))
         chosen = list(visitors.select_related("widget")[:ERASED_AT_ONCE])
         if request.POST.get("confirmed"):
+            who = "1 visitor was" if len(chosen) == 1 else f"{len(chosen)} visitors were"
+            ids = [visitor.pk for visitor in chosen]
             for visitor in chosen:
                 erase_visitor(visitor)
-            who = "1 visitor was" if len(chosen) == 1 else f"{len(chosen)} visitors were"
+            note(request, Visitor, f"{who} erased", ids, flag=DELETION)
             messages.success(request, f"{who} erased. Vendors that can are asked to forget, too.")
             return None
         context = {
@@ -255,6 +258,7 @@ class ConversationAdmin(LongListAdmin[Conversation]):
             "title": "Erase this visitor?" if len(chosen) == 1 else "Erase these visitors?",
             "opts": self.opts,
             "visitors": chosen,
+            "more": len(chosen) == ERASED_AT_ONCE and visitors[ERASED_AT_ONCE:].exists(),
             "conversations": Conversation.objects.filter(visitor__in=chosen)
             .order_by("-updated_at")
             .select_related("agent")[:20],

@@ -198,7 +198,7 @@ class WidgetForm(ModelForm[Widget]):
 
 
 def settings_of(widget: Widget) -> list[str]:
-    """Return what other applications keep about the widget itself and goes with it, such as alerts."""
+    """Return what other applications keep about the widget itself, such as its alerts."""
     found = []
     for relation in Widget._meta.get_fields(include_hidden=True):
         if isinstance(relation, OneToOneRel):
