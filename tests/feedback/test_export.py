@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import socket
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,10 @@ def test_the_command_writes_the_same(no_votes: None, tmp_path: Path) -> None:
         {"first": "yesterday"},
         {"last": "2024-02-31"},
         {"last": "9999-12-31"},
+        {"agent": str(uuid.uuid4())},
+        {"widget": "pk_nowhere"},
+        {"output": tmp_path / "no" / "such" / "folder"},
+        {"output": tmp_path},
     ):
         with pytest.raises(CommandError):
             call_command("export_feedback", **wrong)

@@ -3,12 +3,13 @@
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.core.management.base import CommandError, CommandParser
 from django.utils.dateparse import parse_date
 
 from chatwidget.management.base import DatabaseCommand
+from chatwidget.models import Agent, Widget
 from feedback.days import midnight
 from feedback.export import FORMATS
 from feedback.models import Feedback, Vote
@@ -32,10 +33,11 @@ class Command(DatabaseCommand):
         """Write the file. Raises CommandError for options that mean nothing."""
         votes = Feedback.objects.order_by("-updated_at", "-pk")
         try:
-            chosen = {"vote": given["vote"], "widget": given["widget"]}
-            chosen["agent"] = UUID(given["agent"]) if given["agent"] else None
-        except ValueError as error:
-            raise CommandError("--agent is an agent's id") from error
+            chosen = {"vote": given["vote"]}
+            for model, option in ((Agent, "agent"), (Widget, "widget")):
+                chosen[option] = model.objects.get(pk=given[option]) if given[option] else None
+        except (ValidationError, ObjectDoesNotExist) as error:
+            raise CommandError(f"there is no {option} {given[option]}") from error
         votes = votes.filter(**{name: value for name, value in chosen.items() if value})
         if first := self._day("--from", given["first"]):
             votes = votes.filter(updated_at__gte=midnight(first))
@@ -46,9 +48,12 @@ class Command(DatabaseCommand):
             for part in parts(votes):
                 self.stdout.write(part, ending="")
             return
-        with given["output"].open("w", encoding="utf-8", newline="") as file:
-            for part in parts(votes):
-                file.write(part)
+        try:
+            with given["output"].open("w", encoding="utf-8", newline="") as file:
+                for part in parts(votes):
+                    file.write(part)
+        except OSError as error:
+            raise CommandError(f"{given['output']} cannot be written: {error.strerror}") from error
 
     def _day(self, option: str, given: str | None) -> date | None:
         try:
