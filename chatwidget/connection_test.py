@@ -261,7 +261,7 @@ def _failed(
 def advice(provider: Provider, error: Exception | None) -> str:
     """Return a sentence that says what the operator should change or do."""
     status = error.status if isinstance(error, ProviderError) else None
-    keys = " and ".join(one.label.lower() for one in provider.credential_fields) or "key"
+    keys = " and ".join(one.noun for one in provider.credential_fields) or "key"
     match error:
         case Misconfigured() if status in (401, 403) and "refuses the key" in str(error):
             return f"Copy the {keys} again from {provider.label} and save the agent."

@@ -41,17 +41,27 @@ def catalogues() -> dict[str, dict[str, str]]:
     }
 
 
+def known() -> list[str]:
+    """Return the languages that there are, as tags."""
+    return sorted(["en", *catalogues()])
+
+
+def names() -> set[str]:
+    """Return the names of all words that a catalogue may hold."""
+    return {name for words in catalogues().values() for name in words}
+
+
 def find(tag: str) -> Language | None:
     """Return the language of a tag such as `pt-BR`; None where it is none of ours, or no tag."""
     match = TAG.match(tag.strip().replace("_", "-"))
     if match is None:
         return None
     full, language = match[0], match[1].lower()
-    known = FORMER.get(language, language)
-    if known == "en":
+    ours = FORMER.get(language, language)
+    if ours == "en":
         return Language(full, {})
-    words = catalogues().get(known)
-    return None if words is None else Language(known + full[len(language) :], words)
+    words = catalogues().get(ours)
+    return None if words is None else Language(ours + full[len(language) :], words)
 
 
 def choose(*tags: str) -> Language:

@@ -16,8 +16,8 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from chatwidget.admin.base import ModelAdmin, ModelForm, vault_problem
-from chatwidget.admin.fields import LinesField
+from chatwidget.admin.base import ModelAdmin, ModelForm, may_fill_in, vault_problem
+from chatwidget.admin.fields import LinesField, in_lines
 from chatwidget.admin.text import visible
 from chatwidget.models import Widget
 from chatwidget.site import Menu
@@ -153,10 +153,11 @@ class AlertSettingsAdmin(ModelAdmin[AlertSettings]):
         return super().get_queryset(request).annotate(stuck=Exists(waiting))
 
     def get_fieldsets(self, request: HttpRequest, obj: AlertSettings | None = None) -> Any:
-        secret = ("secret",) if self.has_change_permission(request, obj) else ()
+        fills_in = may_fill_in(self, request, obj)
+        secret = ("secret",) if fills_in else ()
         sets: list[Any] = [] if obj else [(None, {"fields": ("widget",)})]
         sets.append(("Tell of", {"fields": SWITCHES}))
-        sets.append(("By e-mail", {"fields": ("emails",)}))
+        sets.append(("By e-mail", {"fields": ("emails" if fills_in else "emails_",)}))
         sets.append(("By webhook", {"fields": ("webhook_url", *secret)}))
         return sets
 
@@ -165,6 +166,8 @@ class AlertSettingsAdmin(ModelAdmin[AlertSettings]):
         if db_field.name == "widget" and field:
             field.widget = field.widget.widget  # without the pop-ups to edit widgets from here
         return field
+
+    emails_ = in_lines(AlertForm, "emails")
 
     # --- the list ---
 
@@ -190,7 +193,7 @@ class AlertSettingsAdmin(ModelAdmin[AlertSettings]):
         kind, words = ("good", "Ready")
         if getattr(one, "stuck", False):
             kind, words = "bad", "Does not get through"
-        elif not settings.EMAIL_URL and Channel.WEBHOOK not in one.channels:
+        elif not working(one):
             kind, words = "warn", "Reaches nobody"
         return format_html('<span class="badge {}">{}</span>', kind, words)
 
@@ -206,7 +209,7 @@ class AlertSettingsAdmin(ModelAdmin[AlertSettings]):
         context = dict(extra_context or {})
         if (one := self.get_object(request, unquote(object_id))) is not None:
             context |= {
-                "channels": [channel.label.lower() for channel in one.channels],
+                "channels": [channel.label.lower() for channel in working(one)],
                 "notices": one.notices.order_by("-created_at")[:LATELY],
                 "vault_problem": vault_problem(lambda: one.secret),
                 "test_url": reverse("admin:feedback_alertsettings_test", args=[one.pk]),
@@ -239,3 +242,8 @@ class AlertSettingsAdmin(ModelAdmin[AlertSettings]):
             if not outcome:
                 messages.warning(request, "Nobody to tell: nothing is set that works.")
         return HttpResponseRedirect(reverse("admin:feedback_alertsettings_change", args=[one.pk]))
+
+
+def working(one: AlertSettings) -> list[Channel]:
+    """Return the ways by which somebody is told, as far as this service is set up for them."""
+    return [way for way in one.channels if way != Channel.EMAIL or settings.EMAIL_URL]

@@ -1,5 +1,6 @@
 """The operator's pages: each promise they make, as a test."""
 
+import base64
 import html
 import re
 import uuid
@@ -305,6 +306,28 @@ def test_what_a_vendor_needs_is_asked_for_in_plain_words(operator: Client) -> No
 
 
 @pytest.mark.parametrize(
+    ("given", "field"),
+    [({}, "api_key"), ({"client_id": "c"}, "client_secret"), ({"client_secret": "s"}, "client_id")],
+)
+def test_keys_that_cannot_work_are_refused_at_the_field(
+    operator: Client, given: dict[str, str], field: str
+) -> None:
+    entered = {f"credential_{name}": value for name, value in given.items()}
+    form = agent_form(provider="moveworks", option_assistant_name="Bot") | entered
+    url = reverse("admin:chatwidget_agent_add")
+    errors = operator.post(url, form).context["adminform"].form.errors
+    assert errors == {
+        f"credential_{field}": ["Enter the API key, or the client id and the client secret."]
+    }
+
+
+def test_a_deadline_of_no_time_is_refused(operator: Client) -> None:
+    form = agent_form(credential_secret_key=SECRET, option_total_s="0", option_poll_s="0")
+    response = operator.post(reverse("admin:chatwidget_agent_add"), form)
+    assert list(response.context["adminform"].form.errors) == ["option_total_s"]
+
+
+@pytest.mark.parametrize(
     ("url", "words"),
     [
         ("ftp://files.example.com", "starts with https://"),
@@ -375,7 +398,7 @@ def test_a_stored_key_goes_to_no_other_address_than_it_was_entered_for(
     url = reverse("admin:chatwidget_agent_change", args=[agent.pk])
     form = agent_form(agent, base_url=after, option_model="small")
     shown = operator.post(url, form).content.decode()
-    assert f"Another address: enter the {key.label.lower()} again" in text_of(shown)
+    assert f"Another address: enter the {key.noun} again" in text_of(shown)
     assert Agent.objects.get(pk=agent.pk).base_url == before
     operator.post(url, form | {f"credential_{key.name}": "again"})
     agent.refresh_from_db()
@@ -541,6 +564,9 @@ def test_lists_are_typed_one_per_line(operator: Client) -> None:
         ("color", '"red; x', "Six hexadecimal digits"),
         ("retention_days", "0", "greater than or equal to 1"),
         ("agent", "", "required"),
+        ("locale", "klingon", "There are: ar, de, en, es,"),
+        ("locale", "fi", "There are: ar, de, en, es,"),
+        ("texts", "sned: Go", "There is no text “sned”. There are: agent_misconfigured,"),
     ],
 )
 def test_a_bad_setting_is_refused(operator: Client, field: str, typed: str, words: str) -> None:
@@ -627,6 +653,58 @@ def test_an_odd_origin_is_refused_with_advice(operator: Client, typed: str) -> N
     assert errors[0].startswith("“")  # the form's own words, not the model's last resort
     assert re.search("Write|not possible|not allowed|only https", errors[0])
     assert Widget.objects.get(pk=widget.pk).origins == ["https://kept.example"]
+
+
+def test_who_may_only_look_sees_lists_as_lines_and_that_there_is_a_key(settings: Any) -> None:
+    settings.ATTACHMENT_MAX_BYTES = 3 * 1024**2
+    user = make_operator("reader", is_superuser=False)
+    user.user_permissions.set(Permission.objects.filter(codename="view_widget"))
+    client = sign_in(user)
+    widget = make_widget(
+        origins=["https://a.example", "https://b.example"],
+        starters=["One & all?"],
+        texts={"send": "Go"},
+    )
+    assert "Keys No key is stored." in text_of(
+        page(client, "admin:chatwidget_widget_change", widget.pk)
+    )
+    widget.identity_keys = {"1": SECRET * 3}
+    widget.save()
+    shown = page(client, "admin:chatwidget_widget_change", widget.pk)
+    assert "https://a.example<br>https://b.example" in shown
+    assert "One &amp; all?" in shown
+    assert "wrong: Not correct" in shown
+    assert "send: Go" in shown
+    assert "{&quot;" not in shown.partition("<fieldset")[2].partition("</form>")[0]
+    assert "Keys 1 key is stored." in text_of(shown)
+    assert SECRET not in shown
+    assert "at most 3 MB" in shown
+
+
+def test_who_may_add_and_not_change_gets_forms_that_work(nothing_yet: None) -> None:
+    user = make_operator("starter", is_superuser=False)
+    user.user_permissions.set(
+        Permission.objects.filter(codename__in=["add_agent", "add_widget", "add_alertsettings"])
+    )
+    client = sign_in(user)
+    add = reverse("admin:chatwidget_agent_add")
+    assert "Choose another" in page(client, add, query="?provider=raia")
+    assert client.post(add, agent_form(credential_secret_key=SECRET)).status_code == 302
+    agent = Agent.objects.get()
+    assert agent.credentials == {"secret_key": SECRET}
+    url = reverse("admin:chatwidget_widget_add")
+    given = client.get(url).context["adminform"].form
+    form = {n: given.fields[n].prepare_value(given[n].value()) for n in given.fields}
+    form |= {"agent": agent.pk, "name": "Shop"}
+    sent = {name: value for name, value in form.items() if value not in (None, False)}
+    assert client.post(url, sent, follow=True).status_code == 200
+    widget = Widget.objects.get()
+    url = reverse("admin:feedback_alertsettings_add")
+    assert 'name="secret"' in page(client, url)
+    whsec = "whsec_" + base64.b64encode(b"x" * 32).decode()
+    form = {"widget": widget.pk, "webhook_url": "https://hooks.example", "secret": whsec}
+    assert client.post(url, form, follow=True).status_code == 200
+    assert AlertSettings.objects.get().secret == whsec
 
 
 def test_a_widgets_keys_are_taken_replaced_and_removed_and_never_shown(operator: Client) -> None:

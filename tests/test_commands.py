@@ -19,6 +19,8 @@ from .server import ROOT, Server
 
 MANAGE = [sys.executable, "manage.py"]
 RAIA = ["--base-url", "https://raia.example/", "--credential", "secret_key=k=1"]
+RAIA_KEY = ["--provider", "raia", "--credential", "secret_key=s3cr3t"]
+NAMED = ["--option", "assistant_name=Bot"]
 
 
 def run(*arguments: str) -> Any:
@@ -54,7 +56,7 @@ def test_an_agent_and_its_widget_are_made_by_two_commands() -> None:
 
 def test_options_are_kept_and_defaults_need_none() -> None:
     made = run("create_agent", "--name", "Demo", "--provider", "demo", "--option", "think_s=0")
-    assert Agent.objects.get(pk=made["id"]).options == {"think_s": "0"}
+    assert Agent.objects.get(pk=made["id"]).options == {"think_s": 0}
     assert run("create_widget", "--name", "W", "--agent", made["id"])["key"]
 
 
@@ -70,6 +72,13 @@ def test_options_are_kept_and_defaults_need_none() -> None:
         (["--provider", "demo", "--option", "speed=1"], "think_s"),
         (["--provider", "raia", "--base-url", "ftp://x.example"], "--base-url"),
         (["--provider", "raia", "--base-url", "https://user:s3cr3t@x.example"], "--base-url"),
+        ([*RAIA_KEY, "--base-url", "https://x.example/?a=1"], "--base-url: Only scheme, host"),
+        ([*RAIA_KEY, "--base-url", "https://x.example/#a"], "--base-url: Only scheme, host"),
+        ([*RAIA_KEY, "--option", "total_s=abc"], "--option total_s: Enter a number."),
+        ([*RAIA_KEY, "--option", "total_s=0"], "--option total_s: "),
+        ([*RAIA_KEY, "--option", "feedback_message=x"], "--option feedback_message: Select"),
+        ([*RAIA_KEY, "--answers-at-once", "0"], "--answers-at-once: "),
+        (["--provider", "moveworks", *NAMED], "Enter the API key, or the client id and the client"),
     ],
 )
 def test_a_wrong_agent_is_refused_in_plain_words(arguments: list[str], told: str) -> None:

@@ -22,11 +22,13 @@ from ..models import Agent
 from ..providers import PROVIDERS, Provider
 from ..providers.base import Field
 from ..site import Card, CardLine, Menu
-from .base import ModelAdmin, ModelForm, counted, vault_problem
+from .base import ModelAdmin, ModelForm, counted, may_fill_in, vault_problem
 from .capabilities import capabilities
 from .text import shorten, visible
 
 SECRET, CLEAR, OPTION = "credential_", "clear_", "option_"  # prefixes of field names
+SHORTEST_S = 0.1
+"""A shorter deadline leaves no time for any answer."""
 
 
 class AgentForm(ModelForm[Agent]):
@@ -95,7 +97,22 @@ class AgentForm(ModelForm[Agent]):
                 self.add_error(SECRET + field.name, "Enter a new one or remove the old one.")
             elif needed and not (new or clear):
                 self.add_error(SECRET + field.name, self._ask_for(field))
+        if not self.errors:
+            self._check_sets()
         return cleaned
+
+    def _check_sets(self) -> None:
+        """Ask for what is missing of the credentials, unless they are being removed."""
+        cleaned, sets = self.cleaned_data, self.adapter.credential_sets
+        nouns = {field.name: field.noun for field in self.adapter.credential_fields}
+        if not sets or any(cleaned.get(CLEAR + name) for name in nouns):
+            return
+        there = {name for name in nouns if cleaned.get(SECRET + name) or name in self.stored}
+        missing = [[name for name in one if name not in there] for one in sets]
+        if all(missing):
+            begun = next((m for m, one in zip(missing, sets, strict=True) if len(m) < len(one)), [])
+            words = ", or ".join(" and ".join(f"the {nouns[name]}" for name in one) for one in sets)
+            self.add_error(SECRET + (begun or missing[0])[0], f"Enter {words}.")
 
     def _moves(self, url: str | None) -> bool:
         """Whether the stored keys would go to another server than they were entered for.
@@ -108,11 +125,11 @@ class AgentForm(ModelForm[Agent]):
 
     def _ask_for(self, field: Field) -> str:
         if self.vault_problem:
-            return f"The stored one cannot be opened. Enter the {field.label.lower()} again."
+            return f"The stored one cannot be opened. Enter the {field.noun} again."
         if self.moves:
-            return f"Another address: enter the {field.label.lower()} again, or remove it."
+            return f"Another address: enter the {field.noun} again, or remove it."
         if not self.same_provider and not self.instance._state.adding:
-            return f"Another vendor needs its own: enter the {field.label.lower()}."
+            return f"Another vendor needs its own: enter the {field.noun}."
         return f"{self.adapter.label} needs this to answer."
 
     def save(self, commit: bool = True) -> Agent:
@@ -190,9 +207,11 @@ def form_for(adapter: type[Provider]) -> type[AgentForm]:
     for field in adapter.credential_fields:
         fields[SECRET + field.name] = _secret_field(field)
         fields[CLEAR + field.name] = forms.BooleanField(
-            label=f"Remove the stored {field.label.lower()}", required=False
+            label=f"Remove the stored {field.noun}", required=False
         )
-    for field in [*adapter.own_options(), *adapter.deadlines()]:
+    for field in adapter.deadlines():
+        fields[OPTION + field.name] = _option_field(field, least=SHORTEST_S)
+    for field in adapter.own_options():
         fields[OPTION + field.name] = _option_field(field)
     return type("AgentForm", (AgentForm,), fields)
 
@@ -208,7 +227,7 @@ def _secret_field(field: Field) -> forms.CharField:
     )
 
 
-def _option_field(field: Field) -> forms.Field:
+def _option_field(field: Field, least: float = 0) -> forms.Field:
     common: dict[str, Any] = {
         "label": field.label,
         "help_text": field.help,
@@ -222,7 +241,10 @@ def _option_field(field: Field) -> forms.Field:
         return forms.ChoiceField(choices=choices, **common)
     if field.kind == "number":
         return forms.FloatField(
-            min_value=0, max_value=1e9, widget=forms.NumberInput(hint | {"step": "any"}), **common
+            min_value=least,
+            max_value=1e9,
+            widget=forms.NumberInput(hint | {"step": "any"}),
+            **common,
         )
     if field.kind == "long":
         widget = forms.Textarea(hint | {"rows": 5, "class": "vLargeTextField"})
@@ -331,13 +353,13 @@ class AgentAdmin(ModelAdmin[Agent]):
         self, request: HttpRequest, obj: Agent | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
         adapter = self.adapter(request, obj)
-        if adapter and self.has_change_permission(request, obj):
+        if adapter and may_fill_in(self, request, obj):
             kwargs["form"] = form_for(adapter)
         return super().get_form(request, obj, change, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Agent | None = None) -> Any:
         adapter = self.adapter(request, obj)
-        if adapter is None or not self.has_change_permission(request, obj):
+        if adapter is None or not may_fill_in(self, request, obj):
             return [(None, {"fields": ["name", "provider", "base_url"]})]
         secrets = [
             name
@@ -378,12 +400,7 @@ class AgentAdmin(ModelAdmin[Agent]):
 
     def choose_provider(self, request: HttpRequest, agent: Agent | None) -> HttpResponse:
         """Show the vendors to choose from; each leads to its own form."""
-        allowed = (
-            self.has_change_permission(request, agent)
-            if agent
-            else self.has_add_permission(request)
-        )
-        if not allowed:
+        if not may_fill_in(self, request, agent):
             raise PermissionDenied
         context = {
             **self.admin_site.each_context(request),

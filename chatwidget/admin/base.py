@@ -199,6 +199,13 @@ def counted(count: str, noun: str) -> str:
     return f"{count} {noun}" if count == "1" else f"{count} {noun}s"
 
 
+def may_fill_in(page: ModelAdmin[M], request: HttpRequest, obj: M | None) -> bool:
+    """Whether the operator may save the form: of a row, or of a new one where there is none."""
+    if obj is None:
+        return page.has_add_permission(request)
+    return page.has_change_permission(request, obj)
+
+
 def vault_problem(open_sealed: Callable[[], object]) -> str:
     """Return why what is sealed cannot be opened; empty when it can."""
     try:

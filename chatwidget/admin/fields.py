@@ -4,10 +4,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django import forms
+from django.contrib import admin
 from django.core.exceptions import ValidationError
+from django.template.defaultfilters import linebreaksbr
+from django.utils.safestring import SafeString
 from django.utils.text import slugify
 
 from ..origins import normalise_origin
+from .text import visible
 
 
 class LinesField(forms.Field):
@@ -110,6 +114,18 @@ class TextsField(LinesField):
                 raise ValidationError(f"“{line[:80]}”: write it as name: text")
             texts[name] = text.replace(r"\n", "\n")
         return texts
+
+
+def in_lines(form: type[forms.BaseForm], name: str) -> Any:
+    """Return a read-only display of what `form` has typed in lines, under the field's label."""
+    field = form.base_fields[name]  # type: ignore[attr-defined]  # every form class has them
+    assert isinstance(field, LinesField)
+
+    @admin.display(description=field.label or name)
+    def lines(_page: Any, row: Any) -> SafeString:
+        return linebreaksbr(visible("\n".join(field.lines_of(getattr(row, name)))))
+
+    return lines
 
 
 class ColorInput(forms.TextInput):

@@ -8,13 +8,15 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import OneToOneRel, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
+from django.utils.functional import lazy
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import format_lazy
 
 from .. import embed, languages
 from ..erasure import erase_visitor
@@ -23,9 +25,9 @@ from ..identity import algorithm_of
 from ..models import Agent, Conversation, Widget, default_reasons_down, default_reasons_up
 from ..serializers import WidgetOut
 from ..site import Card, CardLine, Menu
-from .base import ModelAdmin, ModelForm, counted
+from .base import ModelAdmin, ModelForm, counted, may_fill_in
 from .doctor import examine
-from .fields import ColorInput, LinesField, OriginsField, ReasonsField, TextsField
+from .fields import ColorInput, LinesField, OriginsField, ReasonsField, TextsField, in_lines
 from .text import visible
 
 DELETABLE_VISITORS = 200
@@ -40,6 +42,8 @@ PREVIEW_POLICY = (
 SLOTS = ("1", "2")
 """A widget's keys: one in use, and one for the time of replacing it."""
 KEY, REMOVE = "identity_key_", "remove_identity_key_"
+LISTS = ("origins", "starters", "texts", "reasons_up", "reasons_down")
+"""What is typed in lines."""
 
 
 def key_field(label: str, help_text: str) -> forms.CharField:
@@ -120,6 +124,20 @@ class WidgetForm(ModelForm[Widget]):
                 self.fields[REMOVE + slot].disabled = True
                 self.fields[REMOVE + slot].widget = forms.HiddenInput()
 
+    def clean_locale(self) -> str:
+        tag: str = self.cleaned_data["locale"].strip()
+        if tag and languages.find(tag) is None:
+            there = ", ".join(languages.known())
+            raise ValidationError(f"The widget does not speak that. There are: {there}.")
+        return tag
+
+    def clean_texts(self) -> dict[str, str]:
+        texts: dict[str, str] = self.cleaned_data["texts"]
+        if unknown := next((name for name in texts if name not in text_names()), None):
+            there = ", ".join(sorted(text_names()))
+            raise ValidationError(f"There is no text “{unknown[:80]}”. There are: {there}.")
+        return texts
+
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean() or self.cleaned_data
         for slot in SLOTS:
@@ -197,6 +215,25 @@ class WidgetForm(ModelForm[Widget]):
         }
 
 
+def to_read(field: Any) -> Any:
+    """Return what is shown of a field to who may only look."""
+    if field in LISTS:
+        return f"{field}_"
+    return "keys_" if field.startswith((KEY, REMOVE)) else field
+
+
+def _largest_file() -> str:
+    return f"{settings.ATTACHMENT_MAX_BYTES // 1024**2} MB"
+
+
+largest_file = lazy(_largest_file, str)
+
+
+def text_names() -> set[str]:
+    """Return the names of all texts of the panel and the bubble."""
+    return languages.names() | {"title", "subtitle", "greeting", "label", "disclaimer"}
+
+
 def settings_of(widget: Widget) -> list[str]:
     """Return what other applications keep about the widget itself, such as its alerts."""
     found = []
@@ -257,8 +294,11 @@ class WidgetAdmin(ModelAdmin[Widget]):
             "Files",
             {
                 "fields": ("attachments_enabled",),
-                "description": "Documents and pictures of at most 10 MB. They go to the agent's "
-                "vendor and are kept here for a day, to be sent again; nobody can open them here.",
+                "description": format_lazy(
+                    "Documents and pictures of at most {size}. They go to the agent's vendor and "
+                    "are kept here for a day, to be sent again; nobody can open them here.",
+                    size=largest_file(),
+                ),
             },
         ),
         (
@@ -276,6 +316,28 @@ class WidgetAdmin(ModelAdmin[Widget]):
         ("Retention", {"fields": ("retention_days",)}),
         ("Load", {"fields": ("answers_at_once",), "classes": ("collapse",)}),
     )
+
+    # What somebody sees who may only look, in place of fields that are typed.
+    origins_, starters_, texts_, reasons_up_, reasons_down_ = (
+        in_lines(WidgetForm, name) for name in LISTS
+    )
+
+    @admin.display(description="Keys")
+    def keys_(self, widget: Widget) -> str:
+        try:
+            count = len(widget.identity_keys)
+        except VaultError as error:
+            return f"What is stored cannot be opened: {error}"
+        return ["No key is stored.", "1 key is stored.", "2 keys are stored."][count]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Widget | None = None) -> Any:
+        sets = super().get_fieldsets(request, obj)
+        if may_fill_in(self, request, obj):
+            return sets
+        return [
+            (title, {**options, "fields": list(dict.fromkeys(map(to_read, options["fields"])))})
+            for title, options in sets
+        ]
 
     # --- the list ---
 
@@ -355,7 +417,8 @@ class WidgetAdmin(ModelAdmin[Widget]):
         self, request: HttpRequest, obj: Widget, post_url_continue: str | None = None
     ) -> HttpResponse:
         """Stay on the new widget's page: the snippet is what the operator came for."""
-        if "_addanother" in request.POST or "_popup" in request.POST:
+        stays = self.has_view_or_change_permission(request, obj)
+        if "_addanother" in request.POST or "_popup" in request.POST or not stays:
             return super().response_add(request, obj, post_url_continue)
         messages.success(request, f"{obj.name} is ready. Copy its snippet into your site.")
         return HttpResponseRedirect(reverse("admin:chatwidget_widget_change", args=[obj.pk]))

@@ -233,6 +233,12 @@ class Field:
     default: str | float = ""
     choices: tuple[str, ...] = ()
 
+    @property
+    def noun(self) -> str:
+        """The label as it stands within a sentence: "API key" as it is, "client id" in small."""
+        is_short_form = self.label[1:2].isupper()
+        return self.label if is_short_form else self.label[:1].lower() + self.label[1:]
+
 
 DEADLINES = (
     Field(name="connect_s", label="Connect within (s)", kind="number", default=5.0),
@@ -272,6 +278,8 @@ class Provider(ABC):
     needs_base_url: ClassVar[bool] = True
     """The vendor is reached over the network."""
     credential_fields: ClassVar[tuple[Field, ...]] = ()
+    credential_sets: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Where any of several will do: the names of the credentials of each, one of which is whole."""
     option_fields: ClassVar[tuple[Field, ...]] = ()
 
     streams: ClassVar[bool] = False

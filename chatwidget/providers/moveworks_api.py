@@ -32,6 +32,7 @@ class MoveworksAPI(Provider):
         Field(name="client_id", label="Client id"),
         Field(name="client_secret", label="Client secret"),
     )
+    credential_sets = (("api_key",), ("client_id", "client_secret"))
     api_fields = (
         Field(
             name="assistant_name",

@@ -141,10 +141,18 @@ def test_a_test_says_what_went_wrong(
 
 def test_without_a_mail_server_the_page_says_so(operator: Client, widget: Widget) -> None:
     one = made(widget, emails=["ines@shop.example"])
-    assert "No mail server is set yet" in operator.get(page_of(one)).content.decode()
+    shown = operator.get(page_of(one)).content.decode()
+    assert "No mail server is set yet" in shown
+    assert "Reaches nobody yet." in shown
+    assert "Goes out by" not in shown
     assert "Reaches nobody" in operator.get(str(LIST)).content.decode()
     test = reverse("admin:feedback_alertsettings_test", args=[one.pk])
     assert "no mail server is set" in operator.post(test, follow=True).content.decode()
+    one.webhook_url = "https://hooks.example"
+    one.save()
+    assert (
+        "Goes out by</span><strong>webhook</strong>" in operator.get(page_of(one)).content.decode()
+    )
 
 
 def test_who_may_only_look_sends_and_changes_nothing(widget: Widget) -> None:

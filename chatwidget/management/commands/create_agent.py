@@ -1,16 +1,20 @@
 """`manage.py create_agent`: configure an upstream from a script."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
-from django.core.validators import URLValidator
 
+from chatwidget.admin.agents import OPTION, SECRET, form_for
 from chatwidget.errors import UnknownProvider
 from chatwidget.management.base import DatabaseCommand
 from chatwidget.models import Agent
 from chatwidget.providers import PROVIDERS, provider_class
+from chatwidget.providers.base import Field
+
+PREFIXES = {"credential": SECRET, "option": OPTION}
+"""How the admin's form, which decides what is stored, calls what is given here."""
 
 
 class Command(DatabaseCommand):
@@ -34,36 +38,23 @@ class Command(DatabaseCommand):
             provider = provider_class(given["provider"])
         except UnknownProvider as error:
             raise CommandError(str(error)) from error
-        options = [*provider.own_options(), *provider.deadlines()]
-        agent = Agent(
-            name=given["name"],
-            provider=given["provider"],
-            base_url=self._base_url(given["base_url"]),
-            options=self._values("option", given["options"], options),
-        )
-        agent.credentials = self._values(
-            "credential", given["credentials"], provider.credential_fields
-        )
-        if given["answers_at_once"] is not None:
-            agent.answers_at_once = given["answers_at_once"]
-        try:
-            agent.clean_fields()
-        except ValidationError as error:
-            raise CommandError("; ".join(error.messages)) from error
-        agent.save()
-        self.stdout.write(json.dumps({"id": str(agent.pk)}))
+        data = {name: given[name] for name in ("name", "provider", "base_url", "answers_at_once")}
+        if data["answers_at_once"] is None:
+            data["answers_at_once"] = Agent._meta.get_field("answers_at_once").default
+        fields = {
+            "credential": provider.credential_fields,
+            "option": [*provider.own_options(), *provider.deadlines()],
+        }
+        for kind, prefix in PREFIXES.items():
+            values = self._values(kind, given[f"{kind}s"], fields[kind])
+            data |= {prefix + name: value for name, value in values.items()}
+        form = form_for(provider)(data)
+        if not form.is_valid():
+            name, errors = next(iter(form.errors.items()))
+            raise CommandError(f"{self._argument(name)}: {' '.join(map(str, errors))}")
+        self.stdout.write(json.dumps({"id": str(form.save().pk)}))
 
-    def _base_url(self, url: str) -> str:
-        try:
-            if url:
-                URLValidator(schemes=["http", "https"])(url)
-        except ValidationError as error:
-            raise CommandError("--base-url must be an http or https address") from error
-        if "@" in url:  # it would be stored and shown as plain text
-            raise CommandError("--base-url must not hold a password: use --credential")
-        return url.rstrip("/")
-
-    def _values(self, kind: str, pairs: list[str], fields: Any) -> dict[str, str]:
+    def _values(self, kind: str, pairs: list[str], fields: Sequence[Field]) -> dict[str, str]:
         """Return NAME=VALUE pairs as a dict, checked against the provider's fields."""
         names = [field.name for field in fields]
         values: dict[str, str] = {}
@@ -73,7 +64,11 @@ class Command(DatabaseCommand):
                 allowed = ", ".join(dict.fromkeys(names)) or "none"
                 raise CommandError(f"--{kind}: write NAME=VALUE; the names are: {allowed}")
             values[name] = value
-        missing = [field.name for field in fields if field.required and not values.get(field.name)]
-        if missing:
-            raise CommandError(f"this provider needs --{kind} {missing[0]}=…")
         return values
+
+    def _argument(self, field: str) -> str:
+        """Return what a field of the form is called here."""
+        for kind, prefix in PREFIXES.items():
+            if field.startswith(prefix):
+                return f"--{kind} {field.removeprefix(prefix)}"
+        return f"--{field.replace('_', '-')}"
