@@ -16,7 +16,7 @@ from chatwidget.models import Visitor as StoredVisitor
 from .cast import claimed_turn, make_agent, make_conversation, make_visitor, make_widget
 from .feedback.conftest import raia_agent
 from .server import Server
-from .simulators.faults import DropAfter, Stall, Status
+from .simulators.faults import DropAfter, Html, RateLimited, Stall, Status
 from .simulators.openai import OpenAISimulator
 from .simulators.raia import RaiaSimulator
 from .visitor import JSON, Socket, Visitor
@@ -131,6 +131,22 @@ async def test_killed_before_the_sends_answer_was_stored_it_is_looked_up(
         asked = await visitor.ask(await visitor.conversation(), "Hello")
         await raia.eventually(lambda: raia.stalled)
         die(server)
+        server.start()
+        answer = await final(visitor, asked)
+    assert answer["status"] == "completed"
+    assert len(raia.sends) == len(raia.calls("send")) == 1
+
+
+async def test_killed_before_the_sends_answer_was_stored_it_is_looked_up_while_raia_fails(
+    server: Server, at_raia: Widget, raia: RaiaSimulator
+) -> None:
+    raia.fail_next("send", DropAfter())
+    raia.fail_next("list_messages", Stall())
+    async with Visitor(server.url, at_raia.key) as visitor:
+        asked = await visitor.ask(await visitor.conversation(), "Hello")
+        await raia.eventually(lambda: raia.stalled)
+        die(server)
+        raia.fail_next("list_messages", Html(502), RateLimited(1), Status(500))
         server.start()
         answer = await final(visitor, asked)
     assert answer["status"] == "completed"

@@ -125,11 +125,9 @@ class Moveworks(AfterTheAnswer):
         for wait in LOOK_UP_WAITS_S if self.conversation else ():
             yield Pause(wait)
             try:
-                history = yield from self._history(again=False)
-            except ProviderError:
-                if after is None:
-                    raise
-                continue
+                history = yield from self._history()
+            except ProviderError as failed:
+                raise after or failed from None
             for message in history:
                 if (
                     message.get("actor") == "USER"
@@ -187,9 +185,9 @@ class Moveworks(AfterTheAnswer):
                 break
         raise Unavailable("Moveworks completed the answer without a reply", provider=self.label)
 
-    def _history(self, *, again: bool = True) -> Steps:
+    def _history(self) -> Steps:
         """The newest messages of the conversation, newest first."""
-        reply: Reply = yield from self.get(self.path("messages"), again=again)
+        reply: Reply = yield from self.get(self.path("messages"))
         return objects(reply.data, "messages")
 
     def _tell(self, said: list[Message]) -> Flow:

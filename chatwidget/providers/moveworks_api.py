@@ -133,7 +133,7 @@ class MoveworksAPI(Provider):
         again: bool = True,
         within_s: float = READ_WITHIN_S,
     ) -> Steps:
-        """Read what is there, if it fails and `again`, once more."""
+        """Read what is there; if it fails and `again`, as often as `read` does."""
         call = Call(method="GET", path=path, query=query or {}, within_s=within_s, step=step)
         patient = self.read(call, self.number("poll_s") or 1.0)
         return (yield from patient if again else self.send(call))

@@ -210,7 +210,7 @@ class Raia(Provider):
                 path=f"{self._path(conversation)}/message-files/upload-url",
                 json={"fileName": file.name, "contentType": file.content_type},
             )
-            reply: Reply = yield from self.read(place, 1.0)
+            reply: Reply = yield from self._read(place)
             found = reply.data if isinstance(reply.data, dict) else {}
             url, path = found.get("signedUrl"), found.get("storagePath")
             if not (isinstance(url, str) and url and isinstance(path, str) and path):
@@ -231,12 +231,10 @@ class Raia(Provider):
         for wait in (0.0, 1.0):
             yield Pause(wait)
             try:
-                messages = yield from self._messages(conversation, order="DESC")
-            except ProviderError:
-                if after is None:
-                    raise
-                continue  # the error that brought us here is the one to tell
-            for message in messages:
+                reply = yield from self._read(self._list(conversation, order="DESC"))
+            except ProviderError as failed:
+                raise after or failed from None  # what brought us here is the one to tell
+            for message in self._listed(reply):
                 if (
                     message.get("senderRole") == "conversation_user"
                     and str(message.get("message")).strip() == ask.text.strip()
@@ -250,7 +248,8 @@ class Raia(Provider):
         path = f"{self._path(conversation)}/messages/{quote(question, safe='')}"
         for polls in count(1):
             yield Pause(ask.pace.next())
-            reply = yield from self._read(f"{path}/response-on")
+            look = Call(method="GET", path=f"{path}/response-on", step="receive")
+            reply = yield from self._read(look)
             data = reply.data if isinstance(reply.data, dict) else {}
             status = data.get("status")
             if status in COMPLETED and isinstance(data.get("message"), dict):
@@ -263,8 +262,7 @@ class Raia(Provider):
                 return None
         raise AssertionError("the looks do not end")
 
-    def _read(self, path: str) -> Steps:
-        call = Call(method="GET", path=path, step="receive")
+    def _read(self, call: Call) -> Steps:
         return (yield from self.read(call, self.number("poll_s") or 1.0))
 
     # --- people -----------------------------------------------------------------------------------
@@ -275,17 +273,15 @@ class Raia(Provider):
         if not conversation:
             return
         manual = yield from self._is_manual(conversation)
-        for message in (yield from self._messages(conversation, order="ASC")):
+        for message in self._listed((yield self._list(conversation))):
             if message.get("senderRole") == "manual_assistant":
                 yield HumanSaid(id=self._id(message), text=clean(message.get("message")))
         yield HumanHas(manual)
 
     def _is_manual(self, conversation: str) -> Steps:
-        reply = yield from self._read(self._path(conversation))
+        look = Call(method="GET", path=self._path(conversation), step="receive")
+        reply = yield from self._read(look)
         return isinstance(reply.data, dict) and reply.data.get("mode") == "manual"
-
-    def _messages(self, conversation: str, *, order: str) -> Steps:
-        return self._listed((yield self._list(conversation, order=order)))
 
     def _list(self, conversation: str, *, order: str = "ASC", feedbacks: bool = False) -> Call:
         return Call(
@@ -330,7 +326,7 @@ class Raia(Provider):
         """Read them beside the messages. Whose a rating is, is not told: all are returned."""
         conversation = known.conversation.get("conversation", "")
         try:
-            reply: Reply = yield from self.read(self._list(conversation, feedbacks=True), 1.0)
+            reply: Reply = yield from self._read(self._list(conversation, feedbacks=True))
         except Rejected as refused:
             if refused.status != 404:
                 raise

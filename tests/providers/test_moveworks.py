@@ -259,6 +259,16 @@ async def test_a_question_accepted_and_lost_is_found_not_repeated(
     assert asked(moveworks) == [QUESTION]
 
 
+async def test_a_question_is_looked_up_while_the_vendor_fails_for_a_moment(
+    server: Server, widget: Widget, moveworks: MoveworksSimulator
+) -> None:
+    moveworks.odd.ending = "before_any"
+    moveworks.fail_next("list_messages", Status(500), RateLimited(1), Html(502), Status(503))
+    completed(await ask(server, widget))
+    assert asked(moveworks) == [QUESTION]
+    assert len(moveworks.calls("stream")) == 1
+
+
 async def test_an_error_in_the_stream_is_the_end(
     server: Server, widget: Widget, moveworks: MoveworksSimulator
 ) -> None:
@@ -390,6 +400,25 @@ async def test_after_a_crash_the_answer_is_found_and_nothing_sent_again(
             async with visitor.socket(here) as socket:
                 completed(await socket.final(question["answer"]))
     assert asked(moveworks) == [QUESTION]
+    assert len(moveworks.calls("stream")) == 1
+
+
+async def test_after_a_crash_the_question_is_looked_up_while_the_vendor_fails_for_a_moment(
+    widget: Widget, moveworks: MoveworksSimulator
+) -> None:
+    moveworks.odd.ending = "silent"
+    moveworks.hold()
+    with Server() as server:
+        async with Visitor(server.url, widget.key) as visitor:
+            here = await visitor.conversation()
+            question = await visitor.ask(here, QUESTION)
+            await moveworks.eventually(lambda: moveworks.sends)
+            server.kill()
+            moveworks.let_go()
+            moveworks.fail_next("list_messages", Html(502), Status(500))
+            server.start()
+            async with visitor.socket(here) as socket:
+                completed(await socket.final(question["answer"]))
     assert len(moveworks.calls("stream")) == 1
 
 

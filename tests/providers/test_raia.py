@@ -274,6 +274,27 @@ async def test_a_send_whose_answer_was_lost_is_looked_up(
     assert len(raia.sends) == len(raia.calls("send")) == 1
 
 
+async def test_a_question_is_looked_up_while_raia_fails_for_a_moment(
+    server: Server, widget: Widget, raia: RaiaSimulator
+) -> None:
+    raia.fail_next("send", DropAfter())
+    raia.fail_next("list_messages", Status(500), RateLimited(1), Html(502), Drop(), Drop())
+    assert (await ask(server, widget))["status"] == "completed"
+    assert len(raia.sends) == len(raia.calls("send")) == 1
+
+
+async def test_a_look_up_that_fails_for_good_tells_of_the_send_that_was_lost(
+    server: Server, widget: Widget, raia: RaiaSimulator
+) -> None:
+    raia.fail_next("send", DropAfter())
+    raia.fail_always("list_messages", Status(500))
+    answer = await ask(server, widget)
+    assert failure(answer) == ("agent_unavailable", "the connection to raia broke")
+    assert len(raia.calls("send")) == 1
+    looks = [one.query["orderDirection"] for one in raia.calls("list_messages")]
+    assert looks.count("DESC") == 5, "those after people ask for the oldest first"
+
+
 async def test_the_newest_of_two_same_questions_is_looked_up(
     server: Server, widget: Widget, raia: RaiaSimulator
 ) -> None:
