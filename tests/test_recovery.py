@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import transaction
@@ -299,9 +300,11 @@ async def test_erasing_waits_for_a_raia_that_is_down(
     assert not raia.conversations
 
 
+@pytest.mark.parametrize("unknown", [404, 400, 500])
 async def test_what_is_gone_at_raia_already_is_erased_as_well(
-    server: Server, at_raia: Widget, raia: RaiaSimulator
+    server: Server, at_raia: Widget, raia: RaiaSimulator, unknown: Any
 ) -> None:
+    raia.odd.unknown_id = unknown
     async with Visitor(server.url, at_raia.key) as visitor:
         await visitor.ask_and_wait("My name is Jo")
         with raia.changing():

@@ -242,6 +242,24 @@ def test_a_user_can_be_erased(sim: RaiaSimulator, client: RaiaClient) -> None:
     assert (sim.users, sim.conversations) == ({}, {})
 
 
+@pytest.mark.parametrize("status", [400, 404, 500])
+def test_an_unknown_id_gives_what_is_set_where_no_404_is_documented(
+    sim: RaiaSimulator, client: RaiaClient, status: Any
+) -> None:
+    sim.odd.unknown_id = status
+    for method, path, body in (
+        ("POST", "/conversations", {"conversationUserId": "1"}),
+        ("DELETE", "/conversations", {"conversationUserId": "1"}),
+        ("GET", "/conversations/1/messages", None),
+        ("POST", "/conversations/1/messages/async", {"message": "hi"}),
+        ("GET", "/conversations/1/messages/2/response-on", None),
+    ):
+        answer = client.http.request(method, path, json=body)
+        assert (answer.status_code, answer.json()["status"]) == (status, status)
+    assert client.ask("GET", "/conversations/1").status_code == 404
+    assert client.ask("GET", "/users/1").status_code == 404
+
+
 def test_conversations_are_listed_by_page(sim: RaiaSimulator, client: RaiaClient) -> None:
     client.conversation()
     newest = client.conversation(fkId="visitor-2")

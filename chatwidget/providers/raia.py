@@ -38,6 +38,7 @@ from .base import (
     Provider,
     Rating,
     Reply,
+    StepName,
     Steps,
     Upload,
 )
@@ -96,15 +97,14 @@ class Raia(Provider):
 
     def answer(self, ask: Ask) -> Flow:
         """User, conversation, send, poll."""
-        conversation = ask.known.conversation.get("conversation") or (
-            yield from self._conversation(ask)
-        )
+        known = ask.known.conversation.get("conversation", "")
+        conversation = known or (yield from self._conversation(ask))
         question = ask.known.answer.get("question")
         if not question:
             try:
                 question = yield from self._question(ask, conversation)
             except Rejected as refused:
-                if refused.status != 404:
+                if refused.status != 404 or not known:
                     raise
                 # Deleted at raia, so nothing was stored there: go on in a new conversation.
                 conversation = yield from self._conversation(ask)
@@ -165,7 +165,8 @@ class Raia(Provider):
 
         user = ask.known.visitor.get("user") or (yield from self._user(ask))
         try:
-            made: Reply = yield create(user)
+            sent = self.send(create(user))
+            made: Reply = yield from self._at(self._user_path(user), sent, step="start")
         except Rejected as refused:
             if refused.status != 404:
                 raise
@@ -188,9 +189,9 @@ class Raia(Provider):
                 body["files"] = yield from self._files(ask, conversation)
             yield Sending()
             try:
-                sent: Reply = yield Call(
-                    method="POST", path=f"{self._path(conversation)}/messages/async", json=body
-                )
+                path = self._path(conversation)
+                send = Call(method="POST", path=f"{path}/messages/async", json=body)
+                sent: Reply = yield from self._at(path, self.send(send))
                 question = self._question_id(sent.data)
             except RateLimited:
                 raise  # refused before it was read
@@ -205,12 +206,13 @@ class Raia(Provider):
         """Bring the question's files to raia's storage. Returns how the question names them."""
         files = []
         for file in ask.attachments:
+            here = self._path(conversation)
             place = Call(
                 method="POST",
-                path=f"{self._path(conversation)}/message-files/upload-url",
+                path=f"{here}/message-files/upload-url",
                 json={"fileName": file.name, "contentType": file.content_type},
             )
-            reply: Reply = yield from self._read(place)
+            reply: Reply = yield from self._at(here, self._read(place))
             found = reply.data if isinstance(reply.data, dict) else {}
             url, path = found.get("signedUrl"), found.get("storagePath")
             if not (isinstance(url, str) and url and isinstance(path, str) and path):
@@ -326,7 +328,8 @@ class Raia(Provider):
         """Read them beside the messages. Whose a rating is, is not told: all are returned."""
         conversation = known.conversation.get("conversation", "")
         try:
-            reply: Reply = yield from self._read(self._list(conversation, feedbacks=True))
+            look = self._read(self._list(conversation, feedbacks=True))
+            reply: Reply = yield from self._at(self._path(conversation), look)
         except Rejected as refused:
             if refused.status != 404:
                 raise
@@ -355,15 +358,47 @@ class Raia(Provider):
         user = ids.get("user")
         if not user:
             return
-        yield Call(
-            method="DELETE",
-            path="/external/conversations",
-            json={"conversationUserId": user},
-            accept=(404,),
+        path = self._user_path(user)
+        conversations = Call(
+            method="DELETE", path="/external/conversations", json={"conversationUserId": user}
         )
-        yield Call(method="DELETE", path=f"/external/users/{quote(user, safe='')}", accept=(404,))
+        try:
+            yield from self._at(path, self.send(conversations))
+        except Rejected as refused:
+            if refused.status != 404:
+                raise
+        yield Call(method="DELETE", path=path, accept=(404,))
+
+    # --- what is gone -----------------------------------------------------------------------------
+
+    def _at(self, path: str, steps: Steps, *, step: StepName = "ask") -> Steps:
+        """Do what needs the conversation or user at `path`; Rejected with 404 says it is gone.
+
+        Few operations document what they answer then, and it may be 400 or 5xx as well. The read
+        of the thing itself does, so that is asked before either is believed.
+        """
+        try:
+            return (yield from steps)
+        except ProviderError as failed:
+            if failed.status is None or (failed.status != 400 and failed.status < 500):
+                raise
+            if not (yield from self._is_gone(path, step)):
+                raise
+            raise Rejected(
+                f"{self.label} no longer has what was asked for", provider=self.label, status=404
+            ) from failed
+
+    def _is_gone(self, path: str, step: StepName) -> Steps:
+        try:
+            found: Reply = yield Call(method="GET", path=path, accept=(404,), step=step)
+        except ProviderError:
+            return False  # as far as is known; what failed first is the one to tell
+        return found.status == 404
 
     # --- content ----------------------------------------------------------------------------------
+
+    def _user_path(self, user: str) -> str:
+        return f"/external/users/{quote(user, safe='')}"
 
     def _path(self, conversation: str) -> str:
         return f"/external/conversations/{quote(conversation, safe='')}"

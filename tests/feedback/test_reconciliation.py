@@ -265,6 +265,21 @@ async def test_a_conversation_that_cannot_be_read_is_its_own_trouble_alone(
     raia.heal()
 
 
+@pytest.mark.parametrize("unknown", [400, 500])
+async def test_a_conversation_deleted_at_raia_is_gone_and_the_others_are_compared(
+    server: Server, raia_case: RaiaCase, unknown: Any
+) -> None:
+    agent = agent_of(raia_case)
+    answers = await rated(server, agent, 6, vote="up")
+    raia = raia_case.simulator
+    raia.odd.unknown_id = unknown
+    raia.delete_conversation(next(iter(raia.conversations)))
+    lines, told = reconcile(agent)
+    assert {line["found"] for line in lines} == {"gone"}
+    assert len(lines) in (1, 5)
+    assert f"6 votes compared: {len(answers) - len(lines)} same, {len(lines)} gone" in told
+
+
 async def test_one_of_several_ratings_is_enough(server: Server, raia_case: RaiaCase) -> None:
     """raia does not tell whose a rating is: a colleague's beside ours is no difference."""
     agent = agent_of(raia_case)

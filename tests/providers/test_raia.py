@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -25,6 +26,10 @@ from ..waiting import eventually
 from .asking import ask, failure
 
 TURN = ["search_user", "create_user", "create_conversation", "send", "poll"]
+
+
+UNKNOWN = pytest.mark.parametrize("unknown", [404, 400, 500])
+"""What raia says of an id that is not there: documented for a few operations only."""
 
 
 @pytest.fixture
@@ -254,8 +259,8 @@ async def test_only_whole_characters_are_stored(
 
 @pytest.mark.parametrize(
     "fault",
-    [DropAfter(), Status(201, "{"), Status(201, {"message": "no id"})],
-    ids=["answer lost", "half an answer", "no id"],
+    [DropAfter(), Status(201, "{"), Status(201, {"message": "no id"}), Status(500)],
+    ids=["answer lost", "half an answer", "no id", "500"],
 )
 async def test_a_send_whose_answer_was_lost_is_looked_up(
     server: Server, widget: Widget, raia: RaiaSimulator, fault: Fault
@@ -439,9 +444,11 @@ async def test_a_file_that_is_no_longer_kept_is_told_when_it_is_asked_again(
     assert failure(final) == ("agent_rejected", "a file of this question is no longer kept")
 
 
+@UNKNOWN
 async def test_a_file_follows_into_the_conversation_that_replaces_a_deleted_one(
-    server: Server, files: Widget, raia: RaiaSimulator
+    server: Server, files: Widget, raia: RaiaSimulator, unknown: Any
 ) -> None:
+    raia.odd.unknown_id = unknown
     async with Visitor(server.url, files.key) as visitor:
         first = await visitor.ask_and_wait("Hello")
         raia.delete_conversation(next(iter(raia.conversations)))
@@ -493,10 +500,12 @@ async def test_a_key_revoked_in_the_middle_is_the_operators(
     assert key not in problem
 
 
+@UNKNOWN
 @pytest.mark.parametrize("gone", ["conversation", "user"])
 async def test_a_conversation_deleted_at_raia_goes_on_in_a_new_one(
-    server: Server, widget: Widget, raia: RaiaSimulator, gone: str
+    server: Server, widget: Widget, raia: RaiaSimulator, gone: str, unknown: Any
 ) -> None:
+    raia.odd.unknown_id = unknown
     async with Visitor(server.url, widget.key) as visitor:
         first = await visitor.ask_and_wait("Hello")
         with raia.changing():
@@ -513,6 +522,50 @@ async def test_a_conversation_deleted_at_raia_goes_on_in_a_new_one(
     assert [stored.upstream["conversation"]] == [*raia.conversations]
     [known] = StoredVisitor.objects.get(pk=visitor.id).upstream.values()
     assert [known["user"]] == [*raia.users]
+    assert [one.text for one in raia.sends] == ["Hello", "Still there?"]
+
+
+@UNKNOWN
+async def test_a_user_deleted_at_raia_gets_another_conversation(
+    server: Server, widget: Widget, raia: RaiaSimulator, unknown: Any
+) -> None:
+    raia.odd.unknown_id = unknown
+    async with Visitor(server.url, widget.key) as visitor:
+        await visitor.ask_and_wait("Hello")
+        with raia.changing():
+            raia.users.clear()
+            raia.conversations.clear()
+        assert (await visitor.ask_and_wait("In another conversation"))["status"] == "completed"
+    assert len(raia.users) == len(raia.conversations) == 1
+
+
+@pytest.mark.parametrize("fault", [Status(400), Status(500)], ids=["400", "500"])
+async def test_a_conversation_that_is_there_is_not_replaced(
+    server: Server, widget: Widget, raia: RaiaSimulator, fault: Fault
+) -> None:
+    async with Visitor(server.url, widget.key) as visitor:
+        first = await visitor.ask_and_wait("Hello")
+        raia.fail_next("send", fault)
+        async with visitor.socket(first["conversation"]) as socket:
+            asked = await visitor.ask(first["conversation"], "Still there?")
+            assert (await socket.final(asked["answer"]))["status"] == "failed"
+    assert len(raia.conversations) == 1
+    assert len(raia.calls("send")) == 2
+
+
+async def test_a_send_that_was_lost_is_not_repeated_in_a_new_conversation(
+    server: Server, widget: Widget, raia: RaiaSimulator
+) -> None:
+    async with Visitor(server.url, widget.key) as visitor:
+        first = await visitor.ask_and_wait("Hello")
+        raia.delete_conversation(next(iter(raia.conversations)))
+        raia.fail_next("send", Drop())
+        async with visitor.socket(first["conversation"]) as socket:
+            asked = await visitor.ask(first["conversation"], "Still there?")
+            answer = await socket.final(asked["answer"])
+    assert failure(answer) == ("agent_unavailable", "the connection to raia broke")
+    assert len(raia.calls("send")) == 2
+    assert raia.conversations == {}
 
 
 # --- people ---------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from .base import Received
 from .openapi import Document
-from .raia_agent import UNIQUE, ApiError, RaiaAgent, bad_request, forbidden, not_found
+from .raia_agent import UNIQUE, ApiError, RaiaAgent, bad_request, failed, forbidden, not_found
 from .raia_ledger import JSON, Conversation, Question, new_id
 
 DOCUMENT = Document.load(Path(__file__).with_name("raia.openapi.json"))
@@ -79,6 +79,7 @@ class RaiaSimulator(RaiaAgent):
                 await self.until(lambda: question.state != "pending")
                 answer = self._answered(question)
         except ApiError as error:
+            error = self._told(received, error)
             answer = error.status, error.body
         status, body = answer
         if body is None:
@@ -99,6 +100,13 @@ class RaiaSimulator(RaiaAgent):
         if found is None or problems:
             raise bad_request(*problems)
         return [*found.path_values(received.path).values()]
+
+    def _told(self, received: Received, error: ApiError) -> ApiError:
+        """The error as the operation gives it: not all of them document that an id is unknown."""
+        found = DOCUMENT.match(received.method, received.path)
+        if error.status != 404 or found is None or "404" in found.spec["responses"]:
+            return error
+        return {400: bad_request(), 404: error, 500: failed()}[self.odd.unknown_id]
 
     def call_webhooks(self, trigger: str, payload: JSON) -> list[int]:
         """Call the registered webhooks of one trigger from here, now; returns their statuses.
@@ -158,7 +166,8 @@ class RaiaSimulator(RaiaAgent):
         }
 
     def on_delete_conversations(self, received: Received) -> tuple[int, None]:
-        self.delete_conversations(received.json["conversationUserId"])
+        user = _known(self.users, received.json["conversationUserId"])
+        self.delete_conversations(user.id)
         return 204, None
 
     def on_list_states(self, received: Received) -> tuple[int, list[JSON]]:

@@ -51,6 +51,10 @@ def forbidden() -> ApiError:
     return ApiError(403, _error(403, "FORBIDDEN_ERROR", "INVALID_CREDENTIALS", []))
 
 
+def failed() -> ApiError:
+    return ApiError(500, {"status": 500, "message": "INTERNAL_SERVER_ERROR"})
+
+
 def _error(status: int, name: str, message: str, details: list[JSON]) -> JSON:
     return {"status": status, "name": name, "message": message, "details": details}
 

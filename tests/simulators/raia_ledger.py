@@ -58,6 +58,8 @@ class Oddities:
     """An answer that was pending when a human took over comes nevertheless."""
     omitted_comment_kept: bool = True
     """A feedback update without `comment` or `answer` leaves the old one; False empties it."""
+    unknown_id: Literal[400, 404, 500] = 404
+    """What an id that is not there gives, where the document has no 404."""
     feedback_on_question: bool = False
     """Feedback belongs to the question's id instead of the answer's."""
 
