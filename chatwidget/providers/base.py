@@ -130,6 +130,8 @@ Steps = Generator[Any, Any, Any]
 
 READ_TRIES = 5
 """What is on its way is not given up because one look for it failed."""
+LONGEST_READ_WAIT_S = 15.0
+"""Between such looks, unless the vendor or the operator asks for more."""
 
 
 # --- what an adapter is given ---------------------------------------------------------------------
@@ -384,19 +386,23 @@ class Provider(ABC):
     def read(self, call: Call, wait_s: float) -> Steps:
         """Make a call that changes nothing, again while the vendor fails, READ_TRIES times in all.
 
-        The waits between grow from `wait_s`. A wait that the vendor asks for is kept, and is not
-        counted; one that would outlast the deadline is not begun, and the vendor's error raised.
+        The waits between grow from `wait_s` to LONGEST_READ_WAIT_S. A wait that the vendor asks for
+        is kept. Neither it nor being limited is counted: a limit of so many a minute passes. A wait
+        that would outlast the deadline is not begun, and the vendor's error raised.
         """
-        failures = 0
+        untold = failures = 0
         while True:
             try:
                 return (yield from self.send(call))
             except (Unavailable, TimedOut) as failed:
-                failures += failed.retry_after_s is None
+                if failed.retry_after_s is None:
+                    untold += 1
+                    failures += not isinstance(failed, RateLimited)
                 if failures == READ_TRIES:
                     raise
-                wait = max(wait_s * max(1, failures), failed.retry_after_s or 0.0)
-                yield Pause(wait, after=failed)
+                longest = max(wait_s, LONGEST_READ_WAIT_S)
+                wait = min(wait_s * max(1, untold), longest)
+                yield Pause(max(wait, failed.retry_after_s or 0.0), after=failed)
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every call: the key, usually."""

@@ -103,6 +103,14 @@ async def test_a_passing_failure_while_waiting_is_waited_out(
     assert len(clarityq.asked) == 1
 
 
+async def test_a_limit_while_waiting_does_not_lose_the_answer(
+    server: Server, widget: Widget, clarityq: ClarityQSimulator
+) -> None:
+    clarityq.fail_next("status", *[RateLimited()] * 8)
+    assert (await ask(server, widget))["status"] == "completed"
+    assert len(clarityq.asked) == 1
+
+
 async def test_a_lasting_failure_while_waiting_fails_the_answer(
     server: Server, widget: Widget, clarityq: ClarityQSimulator
 ) -> None:

@@ -486,6 +486,43 @@ async def test_retry_after_is_read_as_seconds_or_a_date(
         )
 
 
+# --- reads that are repeated ----------------------------------------------------------------------
+
+
+async def test_a_limit_is_waited_out_and_is_no_failure_that_counts(
+    client: Client, vendor: Plain
+) -> None:
+    vendor.fail_next("call", *[RateLimited()] * 6, *[Status(500)] * 4, *[RateLimited()] * 6)
+    await client.run(Vendor(Setup()).read(GET, 0.001))
+    assert len(vendor.requests) == 17
+
+
+async def test_a_limit_that_lasts_is_told_before_the_deadline(
+    client: Client, vendor: Plain
+) -> None:
+    vendor.fail_always("call", RateLimited())
+    with pytest.raises(errors.RateLimited):
+        await client.run(Vendor(Setup()).read(GET, 0.1), total_s=1)
+    assert len(vendor.requests) > 1
+
+
+@pytest.mark.parametrize(
+    ("first_s", "longest_s"), [(1.0, 15.0), (0.05, 1.0), (30.0, 30.0)], ids=str
+)
+def test_the_waits_for_a_limit_grow_to_a_quarter_of_a_minute_or_what_the_operator_set(
+    first_s: float, longest_s: float
+) -> None:
+    flow = Vendor(Setup()).read(GET, first_s)
+    next(flow)
+    waits = []
+    for _ in range(20):
+        waits.append(flow.throw(errors.RateLimited()).seconds)
+        next(flow)
+    assert waits[0] == first_s
+    assert waits == sorted(waits)
+    assert waits[-1] == pytest.approx(longest_s)
+
+
 # --- errors of the libraries below ----------------------------------------------------------------
 
 

@@ -363,6 +363,14 @@ async def test_polls_that_fail_for_a_moment_do_not_lose_the_answer(
     assert len(raia.sends) == 1
 
 
+async def test_a_limit_on_polls_does_not_lose_the_answer(
+    server: Server, widget: Widget, raia: RaiaSimulator
+) -> None:
+    raia.fail_next("poll", *[RateLimited()] * 8)
+    assert (await ask(server, widget))["status"] == "completed"
+    assert len(raia.sends) == 1
+
+
 async def test_polls_that_fail_for_good_end_the_answer(
     server: Server, widget: Widget, raia: RaiaSimulator
 ) -> None:
