@@ -7,10 +7,10 @@ emoji as `:point_right:`, and the marks of citations have been lifted out of the
 
 import re
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlsplit
 
 from ..events import Citation, Link
 from .base import JSON
+from .lenient import string, web_address
 
 TEXTS = ("MARKDOWN_TEXT", "COMMONMARK_TEXT", "PLAIN_TEXT")
 """Content types that are text. Its place is the type in small letters."""
@@ -116,7 +116,7 @@ def links(message: Mapping[str, JSON]) -> Iterator[Link]:
     """Return the pages a message offers to open. Other actions need the vendor's own client."""
     for action in objects(message, "actions"):
         target = action.get("url_action")
-        url = _web_address(target.get("url")) if isinstance(target, dict) else ""
+        url = web_address(target.get("url")) if isinstance(target, dict) else ""
         if url:
             yield Link(title=str(action.get("label") or url), url=url)
 
@@ -127,7 +127,7 @@ def _content(content: JSON) -> tuple[str, str]:
         return "", ""
     body = content.get(kind.lower())
     text = body.get("text") if isinstance(body, dict) else None
-    return kind, text if isinstance(text, str) else ""
+    return kind, string(text)
 
 
 def _marked(text: str, message: Mapping[str, JSON], sources: Sources) -> str:
@@ -158,7 +158,7 @@ def _citation(citation: Mapping[str, JSON]) -> Citation | None:
     """Every part is optional; one with neither title nor address tells nobody anything."""
     display = citation.get("display")
     title = plain(display.get("title")) if isinstance(display, dict) else ""
-    url = _web_address(citation.get("url"))
+    url = web_address(citation.get("url"))
     return Citation(title=title or url, url=url) if title or url else None
 
 
@@ -177,14 +177,6 @@ def _link(found: re.Match[str]) -> str:
 
 def _emoji(found: re.Match[str]) -> str:
     return EMOJI.get(found[1], found[0])
-
-
-def _web_address(url: JSON) -> str:
-    try:
-        known = isinstance(url, str) and urlsplit(url).scheme in ("http", "https")
-    except ValueError:  # brackets that hold no address
-        known = False
-    return url if known else ""
 
 
 def objects(value: JSON, name: str) -> list[dict[str, JSON]]:

@@ -12,7 +12,7 @@ in the message list, never repeated.
 import re
 from collections.abc import Iterator, Mapping
 from itertools import count
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from ..errors import (
     Broken,
@@ -42,6 +42,7 @@ from .base import (
     Steps,
     Upload,
 )
+from .lenient import objects, string, web_address
 
 # The newest document says pending, completed, failed; an older release note the other two.
 COMPLETED, FAILED = {"completed"}, {"failed", "error"}
@@ -296,7 +297,7 @@ class Raia(Provider):
         messages = reply.data.get("messages") if isinstance(reply.data, dict) else None
         if not isinstance(messages, list):
             raise self.broken("a message list without messages")
-        return [message for message in messages if isinstance(message, dict)]
+        return objects(messages)
 
     # --- rating -----------------------------------------------------------------------------------
 
@@ -411,13 +412,12 @@ class Raia(Provider):
     def _citations(self, message: Mapping[str, JSON]) -> Iterator[Citation]:
         full = message.get("fullAIResponse")
         full = full if isinstance(full, dict) else {}
-        for one in full.get("urlCitations") or ():
-            url = str(one.get("url") or "") if isinstance(one, dict) else ""
-            if urlsplit(url).scheme in ("http", "https"):
-                yield Citation(title=str(one.get("title") or url), url=url)
-        for one in full.get("fileCitations") or ():  # files have no address
-            if isinstance(one, dict) and one.get("filename"):
-                yield Citation(title=str(one["filename"]))
+        for one in objects(full.get("urlCitations")):
+            if url := web_address(one.get("url")):
+                yield Citation(title=string(one.get("title")) or url, url=url)
+        for one in objects(full.get("fileCitations")):  # files have no address
+            if name := string(one.get("filename")):
+                yield Citation(title=name)
 
 
 def said(rating: Rating) -> str:
@@ -427,4 +427,4 @@ def said(rating: Rating) -> str:
 
 def clean(text: JSON) -> str:
     """Return a message's text without left-over markers."""
-    return MARKER.sub("", text) if isinstance(text, str) else ""
+    return MARKER.sub("", string(text))

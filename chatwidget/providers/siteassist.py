@@ -42,9 +42,10 @@ from .base import (
     Steps,
     Stream,
 )
+from .lenient import objects
 from .siteassist_api import SiteAssistApi, fields
 from .siteassist_stream import Incoming, ended_by, learned, so_far, whole
-from .siteassist_text import cleaned, links_of, objects, stored, text_of
+from .siteassist_text import cleaned, links_of, stored, text_of
 
 VOTES = {"up": "like", "down": "dislike", None: None}
 RATINGS = {"like": [Held(vote="up")], "dislike": [Held(vote="down")]}

@@ -16,7 +16,8 @@ from django.utils.crypto import salted_hmac
 
 from ..errors import Misconfigured, ProviderError, Rejected
 from .base import JSON, Call, Field, Provider, Reply, Steps, Stream
-from .siteassist_text import objects, safe, uuid_of
+from .lenient import objects, web_address
+from .siteassist_text import uuid_of
 
 MOST_TOKENS = 10_000
 """Visitors whose token is kept; beyond that, the one not heard of for longest makes room."""
@@ -84,7 +85,7 @@ class SiteAssistApi(Provider):
         typed = self.option("origin").strip()
         if not typed:
             return {}
-        if not safe(typed) or not typed.isascii():
+        if not web_address(typed) or not typed.isascii():
             raise Misconfigured(
                 "the option Origin (origin) must be a website's address, such as "
                 "https://www.example.com",

@@ -5,11 +5,11 @@ The assistant cites as `[1]` or `[Label][1]` and defines `[1]: https://… "Titl
 
 import re
 from itertools import takewhile
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from ..events import Citation, Link
 from .base import JSON, Ask
+from .lenient import objects, string, web_address
 
 LINK_ACTION = "action_display-link"
 """A tool's name begins so whose output is a button that opens a page."""
@@ -97,7 +97,7 @@ class Shown:
         return tuple(
             Citation(title=title, url=url)
             for url, title in self._defined.values()
-            if title and safe(url)
+            if title and web_address(url)
         )
 
 
@@ -110,11 +110,6 @@ def cleaned(text: str) -> Shown:
 
 
 # --- parts of a stored message --------------------------------------------------------------------
-
-
-def objects(value: JSON) -> list[dict[str, JSON]]:
-    """Return the objects of a list, and none of anything else."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def text_of(parts: JSON) -> str:
@@ -137,19 +132,8 @@ def links_of(parts: JSON) -> list[Link]:
 def link(output: JSON) -> Link | None:
     """Return a link action's button, if it is one that a browser may safely follow."""
     output = output if isinstance(output, dict) else {}
-    title, url = output.get("buttonLabel"), output.get("href")
-    if isinstance(title, str) and title and isinstance(url, str) and safe(url):
-        return Link(title=title, url=url)
-    return None
-
-
-def safe(url: str) -> bool:
-    """Whether this is an address on the web."""
-    try:
-        address = urlsplit(url)
-    except ValueError:
-        return False
-    return address.scheme in ("http", "https") and bool(address.netloc)
+    title, url = string(output.get("buttonLabel")), web_address(output.get("href"))
+    return Link(title=title, url=url) if title and url else None
 
 
 def uuid_of(value: JSON) -> str:

@@ -206,6 +206,36 @@ async def test_sources_are_listed_and_those_without_a_web_address_have_none(
     ]
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [{"title": "Docs", "url": "https://[docs"}],
+        [{"title": "Docs", "url": "https:docs"}],
+        [{"title": "Docs", "url": 5}],
+        ["https://example.com/"],
+        {"title": "Docs", "url": "https://example.com/"},
+        "https://example.com/",
+        True,
+    ],
+    ids=str,
+)
+async def test_an_odd_source_costs_no_answer(
+    server: Server, widget: Widget, raia: RaiaSimulator, odd: Any
+) -> None:
+    raia.answer = lambda _: Reply("Read on.", url_citations=odd, file_citations=odd)
+    answer = await ask(server, widget)
+    assert (answer["status"], answer["citations"]) == ("completed", [])
+
+
+async def test_a_source_with_an_odd_title_is_named_by_its_address(
+    server: Server, widget: Widget, raia: RaiaSimulator
+) -> None:
+    odd = [{"title": {"en": "Docs"}, "url": "https://example.com/"}]
+    raia.answer = lambda _: Reply("Read on.", url_citations=odd)
+    address = "https://example.com/"
+    assert (await ask(server, widget))["citations"] == [{"title": address, "url": address}]
+
+
 async def test_leftover_markers_go_and_html_stays_text(
     server: Server, widget: Widget, raia: RaiaSimulator
 ) -> None:
