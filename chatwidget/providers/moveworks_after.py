@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from ..errors import Unsupported
 from ..events import AgentSaid, HumanSaid
 from .base import Ask, Call, Field, Flow, Rating, Reply, Steps
+from .lenient import string
 from .moveworks_api import MoveworksAPI
 from .moveworks_stream import Message, callbacks, written
 from .moveworks_text import Sources, links, objects
 
 THUMBS = {"up": "helpful", "down": "unhelpful"}
 COMMENT_LIMIT = 1000
+MOST_PAGES = 10
+"""Of events, in one look."""
 
 
 class AfterTheAnswer(MoveworksAPI):
@@ -50,8 +53,10 @@ class AfterTheAnswer(MoveworksAPI):
         if not self.follows(self.setup.options):
             raise Unsupported("Moveworks' late messages are switched off")
         self.conversation = ask.known.conversation.get("conversation", "")
+        if not self.conversation:
+            return
         query = {"limit": "100"}
-        while self.conversation:
+        for _ in range(MOST_PAGES):
             page: Reply = yield from self.get(self.path("events"), query=query, again=False)
             for event in objects(page.data, "events"):
                 payload = event.get("event_payload")
@@ -59,8 +64,8 @@ class AfterTheAnswer(MoveworksAPI):
                 if isinstance(message, dict) and event.get("conversation_id") == self.conversation:
                     yield from self._said(message)
             metadata = page.data.get("metadata") if isinstance(page.data, dict) else None
-            cursor = metadata.get("next_cursor") if isinstance(metadata, dict) else None
-            if not isinstance(cursor, str) or not cursor:
+            cursor = string(metadata.get("next_cursor")) if isinstance(metadata, dict) else ""
+            if cursor in ("", query.get("cursor")):
                 return
             query = query | {"cursor": cursor}
 

@@ -259,7 +259,9 @@ class Raia(Provider):
                 return data["message"]
             if status in FAILED:
                 raise Unavailable(
-                    "raia says that the answer failed", provider=self.label, status=reply.status
+                    f"raia says that the answer failed{self.vendor_words(data)}",
+                    provider=self.label,
+                    status=reply.status,
                 )
             if polls % POLLS_PER_MODE_CHECK == 0 and (yield from self._is_manual(conversation)):
                 return None
@@ -277,8 +279,9 @@ class Raia(Provider):
             return
         manual = yield from self._is_manual(conversation)
         for message in self._listed((yield self._list(conversation))):
-            if message.get("senderRole") == "manual_assistant":
-                yield HumanSaid(id=self._id(message), text=clean(message.get("message")))
+            text = said_in(message)
+            if message.get("senderRole") == "manual_assistant" and text:
+                yield HumanSaid(id=self._id(message), text=text)
         yield HumanHas(manual)
 
     def _is_manual(self, conversation: str) -> Steps:
@@ -423,6 +426,15 @@ class Raia(Provider):
 def said(rating: Rating) -> str:
     """Return the comment that goes with a vote: the reasons, and below them the visitor's words."""
     return "\n\n".join(filter(None, [", ".join(rating.reasons), rating.comment]))
+
+
+def said_in(message: Mapping[str, JSON]) -> str:
+    """Return a person's text, or the names of the files that came in place of any."""
+    text = clean(message.get("message"))
+    if text.strip():
+        return text
+    names = [string(file.get("fileName")) for file in objects(message.get("files"))]
+    return f"📎 {', '.join(filter(None, names))}" if any(names) else ""
 
 
 def clean(text: JSON) -> str:

@@ -1,6 +1,7 @@
 """Moveworks: streamed in snapshots, polled when the stream closes early, rated by stored ids."""
 
 import asyncio
+from itertools import count, cycle
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from chatwidget.models import Agent, Message, Widget
 
 from ..feedback.conftest import delivery_of, settled
 from ..server import ONE_PROCESS, Server
+from ..simulators.base import Received
 from ..simulators.faults import Drop, DropAfter, Fault, Html, RateLimited, Stall, Status
 from ..simulators.moveworks import MoveworksSimulator
 from ..simulators.moveworks_ledger import Failure, Reply, Vote
@@ -499,6 +501,33 @@ async def test_late_messages_of_many_pages_all_come_and_none_of_another_visitors
         async with one.socket(mine["conversation"]) as socket:
             await socket.until_message(lambda message: message["text"] == "Late 104.")
         assert len(await two.messages(theirs["conversation"])) == 2
+
+
+@pytest.mark.parametrize(("cursors", "pages"), [(["same"], 2), (None, 10)], ids=["same", "new"])
+async def test_a_list_of_late_messages_without_an_end_is_left(
+    server: Server,
+    widget: Widget,
+    agent: Agent,
+    moveworks: MoveworksSimulator,
+    cursors: list[str] | None,
+    pages: int,
+) -> None:
+    endless = cycle(cursors) if cursors else map(str, count())
+
+    def page(received: Received) -> Fault:
+        return Status(200, {"events": [], "metadata": {"next_cursor": next(endless)}})
+
+    moveworks.fail_always("events", page)
+    set_options(agent, late_messages="on")
+    await ask(server, widget)
+
+    def looks() -> list[int]:
+        """Where in all calls each look began."""
+        calls = moveworks.calls("events")
+        return [at for at, one in enumerate(calls) if "cursor" not in one.query]
+
+    await moveworks.eventually(lambda: len(looks()) >= 2)
+    assert looks()[1] == pages
 
 
 async def test_nothing_is_looked_for_unless_late_messages_are_on(

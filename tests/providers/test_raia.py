@@ -154,10 +154,20 @@ async def test_a_failed_answer_is_told_and_a_retry_asks_again(
     raia.answer = lambda _: Failure()
     async with Visitor(server.url, widget.key) as visitor:
         answer = await visitor.ask_and_wait("Hello")
-        assert failure(answer) == ("agent_unavailable", "raia says that the answer failed")
+        assert failure(answer)[0] == "agent_unavailable"
         raia.answer = lambda _: "Now it works."
         assert (await visitor.retry_and_wait(answer))["text"] == "Now it works."
     assert len(raia.sends) == 2
+
+
+async def test_why_an_answer_failed_is_told_without_the_key(
+    server: Server, widget: Widget, raia: RaiaSimulator
+) -> None:
+    raia.answer = lambda _: Failure(f"the tokens of {raia.key} are used up")
+    assert failure(await ask(server, widget)) == (
+        "agent_unavailable",
+        "raia says that the answer failed: the tokens of … are used up",
+    )
 
 
 async def test_an_answer_that_never_comes_ends_by_its_deadline(
@@ -646,6 +656,21 @@ async def test_a_person_who_takes_over_ends_the_agents_answer(
         ("human", "Robin here."),
         ("human", "How can I help?"),
     ]
+
+
+async def test_a_persons_files_are_named_and_nothing_shows_nothing(
+    server: Server, widget: Widget, raia: RaiaSimulator
+) -> None:
+    async with Visitor(server.url, widget.key) as visitor:
+        first = await visitor.ask_and_wait("Hello")
+        [upstream] = raia.conversations
+        raia.take_over(upstream)
+        raia.human_says(upstream, "", "plan.pdf", "price list.xlsx")
+        raia.human_says(upstream, " ")
+        raia.human_says(upstream, "Robin here.")
+        async with visitor.socket(first["conversation"]) as socket:
+            await socket.until_message(lambda one: one["text"] == "Robin here.")
+            assert human(socket) == ["📎 plan.pdf, price list.xlsx", "Robin here."]
 
 
 async def test_what_a_visitor_says_to_a_person_goes_upstream_once(

@@ -132,14 +132,16 @@ class RaiaAgent(Simulator):
         with self.changing():
             self.set_mode(self.conversations[conversation_id], "ai")
 
-    def human_says(self, conversation_id: str, text: str) -> Message:
+    def human_says(self, conversation_id: str, text: str, *files: str) -> Message:
         """The human who took over writes to the visitor."""
         with self.changing():
             conversation = self.conversations[conversation_id]
             if conversation.mode != "manual":
                 raise ValueError("take the conversation over first")
             author = conversation.assigned["id"] if conversation.assigned else None
-            return self.say_as_human(conversation, text, author_id=author)
+            said = self.say_as_human(conversation, text, author_id=author)
+            said.files = files
+            return said
 
     def delete_conversation(self, conversation_id: str) -> None:
         """An administrator deletes it; the API can only delete all of a user's."""

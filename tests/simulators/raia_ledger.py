@@ -6,6 +6,7 @@ Field names, types and which fields may be absent: the vendor's OpenAPI document
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -137,6 +138,8 @@ class Message:
     """Id of the question this belongs to; its own for a question."""
     reply: Reply | None = None
     author_id: str | None = None
+    files: Sequence[str] = ()
+    """Names of the files that came with it."""
 
     def json(self, odd: Oddities) -> JSON:
         shown: JSON = {
@@ -151,10 +154,16 @@ class Message:
         }
         if odd.is_anonymized:
             shown["subagentId"] = None
+        if self.files:
+            shown["files"] = [self._file(name) for name in self.files]
         if self.reply is not None:
             shown["rawMessage"] = self.text
             shown["fullAIResponse"] = self._full(self.reply, odd)
         return shown
+
+    def _file(self, name: str) -> JSON:
+        at = {"createdAt": self.created_at, "updatedAt": self.created_at}
+        return {"id": new_id(), "fileName": name, "openAIFileId": new_id(), **at}
 
     def _dressed(self, odd: Oddities) -> str:
         text = self.text
