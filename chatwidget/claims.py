@@ -22,7 +22,17 @@ from django.utils import timezone
 from . import breaker, paces
 from .admission import Room, Verdict, Waiting, choose, is_free
 from .events import ConversationChanged, Learned, MessageChanged
-from .models import SHOWN, Agent, Conversation, Message, Mode, Role, Status, Visitor
+from .models import (
+    MAX_UPSTREAM_ID,
+    SHOWN,
+    Agent,
+    Conversation,
+    Message,
+    Mode,
+    Role,
+    Status,
+    Visitor,
+)
 from .polling import Span
 from .prepared import Prepared, Update
 from .providers import provider_class
@@ -389,9 +399,10 @@ def finish(claimed: Claimed, final: Final) -> tuple[MessageChanged, Conversation
     message = copy(claimed.message)
     message.status, message.text, message.seq = final.status, final.text, final.seq
     message.citations, message.links = final.citations, final.links
-    message.error, message.takes_vote = final.error, final.rateable
+    fits = len(final.answer_id) <= MAX_UPSTREAM_ID  # half an id would be somebody else's
+    message.error, message.takes_vote = final.error, final.rateable and fits
     message.problem = final.problem[:500]
-    message.upstream_id = _once(conversation, final.answer_id[:200])
+    message.upstream_id = _once(conversation, final.answer_id) if fits else ""
     message.completed_at = message.changed_at = now
     _expect(_end.save(message))
     if final.span:

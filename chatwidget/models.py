@@ -383,6 +383,8 @@ class Status(models.TextChoices):
 
 OPEN = (Status.PENDING, Status.STREAMING)
 """The states of an answer whose turn is not over."""
+MAX_UPSTREAM_ID = 500
+"""Characters of a vendor's id of a message; PostgreSQL's indexes have no room for many more."""
 
 
 def copied_key(model: type[models.Model]) -> Any:
@@ -467,7 +469,7 @@ class Message(models.Model):
     )
     upstream = models.JSONField(default=dict, blank=True)
     """Upstream ids of an answer's turn, by the vendor's name for them."""
-    upstream_id = models.CharField(max_length=200, blank=True)
+    upstream_id = models.CharField(max_length=MAX_UPSTREAM_ID, blank=True)
     """The vendor's id of this very message: what a vote is bound to."""
     takes_vote = models.BooleanField(default=True, editable=False)
     """Whether the vendor takes a vote on it, where it takes votes at all."""

@@ -28,7 +28,7 @@ from .events import (
     ProviderEvent,
 )
 from .lanes import Room
-from .models import Conversation, Message, Mode, Role
+from .models import MAX_UPSTREAM_ID, Conversation, Message, Mode, Role
 from .providers.base import Ask
 from .providers.drive import drive
 from .runner import open_provider
@@ -189,6 +189,9 @@ def _add(
     frames: list[MessageChanged | ConversationChanged] = []
     for reply in replies:
         if reply.id in stored:
+            continue
+        if len(reply.id) > MAX_UPSTREAM_ID:  # it would be new at every look
+            log.warning("conversation %s: a message's id is too long to be kept", fresh.pk)
             continue
         stored.add(reply.id)
         now = timezone.now()

@@ -427,7 +427,7 @@ class Migration(migrations.Migration):
                 ("error", models.CharField(blank=True, max_length=32)),
                 ("problem", models.CharField(blank=True, max_length=500)),
                 ("upstream", models.JSONField(blank=True, default=dict)),
-                ("upstream_id", models.CharField(blank=True, max_length=200)),
+                ("upstream_id", models.CharField(blank=True, max_length=500)),
                 ("takes_vote", models.BooleanField(default=True, editable=False)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("changed_at", models.DateTimeField(default=django.utils.timezone.now)),

@@ -15,7 +15,7 @@ from ..simulators.faults import Drop, DropAfter, Fault, Html, RateLimited, Stall
 from ..simulators.moveworks import MoveworksSimulator
 from ..simulators.moveworks_ledger import Failure, Reply, Vote
 from ..visitor import JSON, Visitor
-from .asking import QUESTION, ask, completed, failure, set_options
+from .asking import QUESTION, ask, completed, failure, row, set_options
 from .cases.moveworks import MoveworksCase
 
 CASE = MoveworksCase
@@ -803,6 +803,43 @@ async def test_a_vote_that_is_refused_for_good_is_not_tried_again(
         assert (await settled(visitor, answer))["delivery"] == "failed"
     assert "not rateable" in delivery_of(answer).problem
     assert len(moveworks.calls("feedback")) == 1, "the id that was read afresh is the same"
+
+
+async def test_a_vote_arrives_also_where_ids_are_long(
+    server: Server, widget: Widget, moveworks: MoveworksSimulator
+) -> None:
+    moveworks.longer_ids = 300
+    async with Visitor(server.url, widget.key) as visitor:
+        answer = await visitor.ask_and_wait(QUESTION)
+        await visitor.vote(answer, vote="up")
+        assert (await settled(visitor, answer))["delivery"] == "delivered"
+    assert moveworks.votes() == [Vote("helpful")]
+
+
+async def test_no_thumbs_where_an_id_is_longer_than_can_be_kept(
+    server: Server, widget: Widget, moveworks: MoveworksSimulator
+) -> None:
+    moveworks.longer_ids = 1000
+    answer = await ask(server, widget)
+    completed(answer)
+    assert not answer["rateable"]
+    assert row(answer).upstream_id == ""
+
+
+async def test_a_late_message_whose_id_is_longer_than_can_be_kept_is_left_out(
+    server: Server, widget: Widget, agent: Agent, moveworks: MoveworksSimulator
+) -> None:
+    set_options(agent, late_messages="on")
+    async with Visitor(server.url, widget.key) as visitor:
+        answer = await visitor.ask_and_wait(QUESTION)
+        [conversation] = moveworks.conversations
+        for text, longer in (("Odd.", 1000), ("By the way.", 0)):
+            moveworks.longer_ids = longer
+            moveworks.say_later(conversation, text)
+        async with visitor.socket(answer["conversation"]) as socket:
+            await socket.until_message(lambda one: one["text"] == "By the way.")
+        texts = [one["text"] for one in await visitor.messages(answer["conversation"])]
+    assert "Odd." not in texts
 
 
 async def test_no_thumbs_where_the_vendor_sent_no_ids(

@@ -85,6 +85,8 @@ class MoveworksAgent(Simulator):
         self.pace = Pace()
         self.misfiled = False
         """Responses complete without outputs; the reply is filed under an earlier one."""
+        self.longer_ids = 0
+        """Characters by which the ids of messages are longer than in the vendor's samples."""
         self.renew_on_read = False
         """Feedback ids are made anew each time a message is read."""
         self.sends: list[Message] = []
@@ -123,6 +125,7 @@ class MoveworksAgent(Simulator):
             conversation = self.conversations[conversation_id]
             under = next(reversed(conversation.responses), new_id("resp"))
             said = Message(conversation_id, under, actor, content(text))
+            said.id += "x" * self.longer_ids
             said.sender = {"display_name": name} if name else None
             if actor == "ASSISTANT":
                 said.callbacks = dict.fromkeys(THUMBS, "")
@@ -246,6 +249,7 @@ class MoveworksAgent(Simulator):
             conversation.id, response.id, "ASSISTANT", content(reply.text, reply.kind)
         )
         message.reply = reply
+        message.id += "x" * self.longer_ids
         if reply.rateable:
             message.callbacks = dict.fromkeys(THUMBS, "")
             message.renew_callbacks()
