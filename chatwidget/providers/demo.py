@@ -8,7 +8,7 @@ import re
 from itertools import islice
 
 from ..errors import Unavailable
-from ..events import Citation, Cited, Ended, Finish, Rewritten, Text
+from ..events import Citation, Cited, Ended, Finish, Learned, Rewritten, Sending, Text
 from .base import DEADLINES, Ask, Field, Flow, Pause, Provider
 
 MARKDOWN = """\
@@ -78,7 +78,8 @@ class Demo(Provider):
     needs_base_url = False
     streams = True
     takes_attachments = True
-    resumes = True  # nothing is sent anywhere, so starting again costs nothing
+    resumes = True  # nothing leaves us, so starting again costs nothing
+    stops_upstream = True  # the work is here, and ends
     option_fields = (
         Field(
             name="words_per_s",
@@ -94,6 +95,8 @@ class Demo(Provider):
         """Pick an answer by the question's words and give it word by word."""
         question = ask.text.lower()
         files = "".join(f"- `{file.name}`, {file.size:,} bytes\n" for file in ask.attachments)
+        yield Sending()  # from when on its time is counted, as every agent's
+        yield Learned(answer={"from": "here"})  # any process can go on with it, and at once
         yield Rewritten("")  # after a crash: from the beginning
         yield Pause(8 if "slow" in question else self.number("think_s"))
         if re.search(r"\bfail", question):

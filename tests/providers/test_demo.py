@@ -1,12 +1,18 @@
 """The built-in agent shows each state of the widget when it is asked to."""
 
+import asyncio
+import time
+from datetime import UTC, datetime
+
 import pytest
 
-from chatwidget.models import Widget
+from chatwidget.models import Agent, Message, Widget
+from feedback import tallies
 
 from ..cast import make_agent, make_widget
 from ..server import ONE_PROCESS, Server
 from ..visitor import Visitor
+from ..waiting import eventually
 from .asking import ask
 
 
@@ -94,3 +100,27 @@ async def test_a_slow_answer_can_be_stopped_while_nothing_has_come(
             await visitor.call("POST", f"/messages/{asked['answer']['id']}/stop", expect=202)
             answer = await socket.final(asked["answer"], timeout_s=3)
     assert (answer["status"], answer["text"]) == ("stopped", "")
+
+
+async def test_its_answers_have_a_time_on_the_dashboard(server: Server, widget: Widget) -> None:
+    await ask(server, widget, "Hi!")
+    counted = tallies.count_day(datetime.now(UTC).date())
+    [tally] = [one for one in counted if one.widget_id == widget.pk]
+    assert sum(tally.times.values()) == tally.answers == 1
+
+
+async def test_a_process_that_ends_gives_its_answers_back_at_once() -> None:
+    agent = make_agent(options={"think_s": 0, "words_per_s": 5})
+    with Server(FINISH_S="60") as server:
+        async with Visitor(server.url, make_widget(agent).key) as visitor:
+            asked = (await visitor.ask(await visitor.conversation(), "A long story"))["answer"]
+            await eventually(lambda: bool(Message.objects.get(pk=asked["id"]).text))
+            began = time.monotonic()
+            await asyncio.to_thread(server.stop)
+            assert time.monotonic() - began < 10
+            Agent.objects.filter(pk=agent.pk).update(options={"think_s": 0, "words_per_s": 100_000})
+            server.start()
+            async with visitor.socket(asked["conversation"]) as socket:
+                answer = await socket.final(asked)
+    assert answer["status"] == "completed"
+    assert (answer["text"].count("Paragraph 1 "), answer["text"].count("Paragraph 40")) == (1, 1)

@@ -1,5 +1,6 @@
 """What each provider declares holds together, and needs nothing of the web."""
 
+import re
 import subprocess
 import sys
 
@@ -9,10 +10,24 @@ from chatwidget.errors import UnknownProvider, Unsupported
 from chatwidget.providers import PROVIDERS, Provider, Setup, provider_class
 from chatwidget.providers.base import DEADLINES, Ask, Rating
 
+from ..server import ROOT
+
 pytestmark = pytest.mark.default_stack("needs no server")
 
 EACH = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 RATING = Rating(question="?", answer="!", vote="up", answer_id="1")
+ROWS = {
+    "Answers stream": "streams",
+    "Votes reach the vendor": "takes_votes",
+    "A vote can be taken back there": "clears_votes",
+    "Comments reach the vendor": "takes_comments",
+    "People can step in": "has_humans",
+    "Visitors can attach files": "takes_attachments",
+    "Goes on after a crash of ours": "resumes",
+    "Stopping also ends the work there": "stops_upstream",
+    "Can be asked to erase a visitor": "erases",
+}
+"""The rows of the table in docs/providers/README.md, and what of a provider each tells."""
 
 
 @EACH
@@ -51,6 +66,17 @@ def test_what_it_declares_it_can_do_it_does_and_nothing_else(provider: type[Prov
                 next(flow)
     assert provider.takes_votes or not (provider.clears_votes or provider.takes_comments)
     assert provider.takes_comments or provider.comment_limit is None
+
+
+def test_the_table_of_providers_says_what_they_declare() -> None:
+    page = (ROOT / "docs/providers/README.md").read_text()
+    lines = re.findall(r"^\|(.*)\|$", page, re.MULTILINE)
+    (_, *names), _, *rows = ([cell.strip() for cell in line.split("|")] for line in lines)
+    assert names == list(PROVIDERS)
+    assert [name for name, *_ in rows] == list(ROWS)
+    for row, *cells in rows:
+        said = [cell.startswith("yes") for cell in cells]
+        assert said == [getattr(one, ROWS[row]) for one in PROVIDERS.values()], row
 
 
 @EACH
