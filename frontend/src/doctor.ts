@@ -23,7 +23,12 @@ async function diagnose(site: string): Promise<{ code: string; message: string }
 }
 
 addEventListener("message", async (event) => {
-  if (receive<ToPanel>(event, window.parent, null)?.type !== "hello") return;
+  const message = receive<ToPanel>(event, window.parent, null);
+  if (message?.type !== "hello") return;
+  const button = document.querySelector("button")!;
+  // On a phone nothing else is left of the page. What is a part of it stays.
+  button.hidden = !!message.value.target;
+  button.onclick = () => post(window.parent, event.origin, { type: "close" });
   const detail = await diagnose(event.origin);
   console.error(`[chatwidget] ${detail.code}: ${detail.message}`);
   post(window.parent, event.origin, { type: "error", detail });

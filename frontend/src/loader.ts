@@ -44,6 +44,7 @@ function start(script: HTMLScriptElement, calls: Call[]): void {
 
   function fail(code: string, message: string): void {
     heard = true;
+    if (!ready) show(false);
     console.error(`[chatwidget] ${code}: ${message}`);
     emit("error", { code, message });
   }
@@ -59,6 +60,8 @@ function start(script: HTMLScriptElement, calls: Call[]): void {
     iframe.title = label;
     iframe.allow = "clipboard-write";
     if (target) iframe.loading = "lazy";
+    // What browsers show in place of a page that may not be here is nothing for visitors.
+    iframe.style.opacity = "0";
     iframe.src = `${address}?locale=${look.locale}`;
     iframe.onload = () => {
       ready = heard = false;
@@ -98,6 +101,7 @@ function start(script: HTMLScriptElement, calls: Call[]): void {
 
   function hear(message: ToPage): void {
     heard = true;
+    iframe!.style.opacity = "1";
     const { type } = message;
     if (type === "close") {
       show(false);

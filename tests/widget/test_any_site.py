@@ -402,6 +402,19 @@ def test_the_panel_is_a_page_of_its_own(page: Page, widget: Widget, server: Serv
     expect(page.get_by_role("button", name="Good answer")).to_be_visible()
 
 
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (740, 360), (1280, 480)])
+def test_where_there_is_little_room_the_panel_has_all_of_it(
+    bubble: Bubble, page: Page, width: int, height: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    bubble.open()
+    box = page.locator("iframe").bounding_box()
+    assert box == {"x": 0, "y": 0, "width": width, "height": height}
+    expect(bubble.launcher).to_be_hidden()
+    bubble.button("Close chat").click()
+    expect(bubble.launcher).to_be_visible()
+
+
 # --- the doctor: refusals explain themselves ------------------------------------------------------
 
 
@@ -425,8 +438,27 @@ def test_an_origin_that_is_not_allowed_is_named(
     expect(bubble.panel.get_by_role("heading")).to_have_text("This chat is not available here")
     page.wait_for_function("errors.length === 1")
     assert page.evaluate("errors") == [{"code": "origin_not_allowed", "message": words}]
+    bubble.button("Close").click()
+    expect(bubble.launcher).to_have_attribute("aria-expanded", "false")
     page.reload()
     expect(bubble.launcher).to_be_visible()
+
+
+def test_the_browsers_own_page_of_refusal_is_never_seen(
+    page: Page, site: Site, widget: Widget, server: Server
+) -> None:
+    widget.origins = ["https://elsewhere.example"]
+    widget.save()
+    embed(site, widget, server)
+    page.goto(site.origin)
+    bubble = Bubble(page)
+    frame = page.locator("iframe")
+    bubble.launcher.click()
+    expect(bubble.launcher).to_have_attribute("aria-expanded", "true")
+    expect(frame).to_have_css("opacity", "0")
+    assert "doctor" not in str(frame.get_attribute("src")), "refused, and nothing in its place yet"
+    expect(bubble.panel.get_by_role("heading")).to_have_text("This chat is not available here")
+    expect(frame).to_have_css("opacity", "1")
 
 
 def test_an_unknown_key_is_named(page: Page, site: Site, widget: Widget, server: Server) -> None:
@@ -472,6 +504,7 @@ def test_a_service_that_is_away_is_told(
     page.route("**/w/**", away)
     words = complaint(page, "unreachable", bubble.launcher.click)
     assert words == f"no answer from {server.url}/w/{widget.key}/"
+    expect(bubble.launcher).to_have_attribute("aria-expanded", "false")
 
 
 def test_the_doctor_shows_nothing_of_a_widget(server: Server, model: Agent) -> None:
