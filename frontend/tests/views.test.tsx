@@ -142,6 +142,52 @@ describe("the composer", () => {
     expect(requests.map(({ path }) => path)).toContain("messages/a/stop");
   });
 
+  test("holds what is sent while an answer comes, says so, and sends it when the answer has ended", async () => {
+    open();
+    const send = vi.spyOn(chat, "send").mockImplementation(() => {});
+    show(message({ role: "visitor" }), message({ id: "a", status: "streaming", text: "Hel", seq: 1 }));
+    const area = one<HTMLTextAreaElement>(".composer textarea");
+    await type(area, "Next");
+    await press(area, "Enter");
+    expect(one(".composer .notice").textContent).toBe("Waiting for the answer before this one.");
+    expect(said()).toBe("Waiting for the answer before this one.");
+    expect(send).not.toHaveBeenCalled();
+    chat.dispatch({ type: "merge", messages: [message({ id: "a", text: "Hello", seq: 2 })] });
+    await settle();
+    expect(send).toHaveBeenCalledExactlyOnceWith("Next", []);
+    expect(area.value).toBe("");
+  });
+
+  test("does not send what was held once it is changed, or the visitor is in another conversation", async () => {
+    open();
+    const send = vi.spyOn(chat, "send").mockImplementation(() => {});
+    const comes = message({ id: "a", status: "streaming", text: "Hel", seq: 1 });
+    show(message({ role: "visitor" }), comes);
+    const area = one<HTMLTextAreaElement>(".composer textarea");
+    await type(area, "Next");
+    await press(area, "Enter");
+    await type(area, "Next to");
+    expect(one(".composer .notice")).toBe(null);
+    await press(area, "Enter");
+    await act(() => chat.newConversation());
+    await settle();
+    show(comes);
+    show({ ...comes, status: "completed" });
+    await settle();
+    expect(send).not.toHaveBeenCalled();
+    expect(area.value).toBe("Next to");
+  });
+
+  test("shows a file that was added, and says what is wrong with it", async () => {
+    document.documentElement.lang = "en";
+    open({ attachments: { types: ["pdf"], max_bytes: 9, max_count: 5 } });
+    const scrolled = vi.spyOn(Element.prototype, "scrollTo");
+    await act(() => chat.files!.add([new File(["1"], "tax.exe")]));
+    await settle();
+    expect(said()).toBe("tax.exe: Files of this kind cannot be sent");
+    expect(scrolled.mock.contexts.at(-1)).toBe(one(".composer .files"));
+  });
+
   test("offers no stop where the agent cannot be stopped", () => {
     open({ agent: { streams: false, stops: false } });
     show(message({ status: "pending" }));
@@ -161,6 +207,20 @@ describe("an answer", () => {
     open();
     show(message({ role: "visitor" }), message({ status: "stopped" }));
     expect(one(".answer")).toBe(null);
+  });
+
+  test("that the visitor stopped before it began is named, until it is asked for again", async () => {
+    open();
+    const asked = message({ role: "visitor" });
+    show(asked, message({ id: "a", status: "pending" }));
+    await click(button("Stop answer"));
+    const stopped = message({ id: "a", status: "stopped" });
+    show(asked, stopped);
+    expect(one(".trouble").textContent).toBe("You stopped this answer.Try again");
+    show(asked, stopped, message({ role: "visitor" }), message({ status: "pending" }));
+    expect(one(".trouble").textContent).toBe("You stopped this answer.");
+    show(asked, stopped, message({ status: "pending" }));
+    expect(one(".trouble")).toBe(null);
   });
 
   test("that failed says why in plain words, and can be asked for again if it is the last", async () => {

@@ -126,6 +126,7 @@ def test_what_cannot_be_sent_is_said_and_keeps_nothing_else_back(
     expect(waiting(bubble).nth(1)).to_contain_text(re.compile("Too large: at most 10.MB"))
     pick(bubble, *(bill(f"{number}.pdf") for number in range(6)))
     expect(waiting(bubble).nth(7)).to_contain_text("At most 5 files")
+    expect(waiting(bubble).nth(7)).to_be_in_viewport()
     expect(bubble.button("Send message")).to_be_enabled()
     bubble.ask("All of them")
     bubble.finished()

@@ -1,4 +1,4 @@
-import { useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import type { Picked } from "../files";
 import { wordsFor } from "../text";
 import { useSurroundings } from "./context";
@@ -34,9 +34,16 @@ export function Attachments({ files }: { files: readonly { name: string; size: n
 
 /** The files that wait to be sent, with what became of each. */
 export function PickedFiles({ onRemoved }: { onRemoved(): void }) {
-  const { chat, settings, text } = useSurroundings();
+  const { chat, settings, text, say } = useSurroundings();
+  const list = useRef<HTMLUListElement>(null);
   const limits = settings.attachments;
   const { picked } = chat.state;
+  const bad = picked.filter(({ reason }) => reason).at(-1);
+  useEffect(() => {
+    if (bad) say(`${bad.file.name}: ${words(bad)}`);
+  }, [bad?.key]);
+  // What is new is seen.
+  useEffect(() => list.current?.scrollTo(0, 1e4), [picked.at(-1)?.key]);
   if (!picked.length || !limits) return null;
   const words = ({ attachment, reason, file }: Picked) => {
     if (attachment) return size(file.size);
@@ -47,7 +54,7 @@ export function PickedFiles({ onRemoved }: { onRemoved(): void }) {
     });
   };
   return (
-    <ul class="files" aria-label={text("files")}>
+    <ul class="files" ref={list} aria-label={text("files")}>
       {picked.map((one) => (
         <li key={one.key} class={one.reason ? "bad" : one.attachment ? "" : "uploading"}>
           <Icon name={one.reason ? "alert" : "clip"} />

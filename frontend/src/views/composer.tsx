@@ -6,7 +6,7 @@ import { Icon } from "./icons";
 import { sends } from "./keys";
 
 export function Composer({ focus }: { focus: number }) {
-  const { chat, settings, text } = useSurroundings();
+  const { chat, settings, text, say } = useSurroundings();
   const [value, setValue] = useState(chat.draft);
   const box = useRef<HTMLTextAreaElement>(null);
   const { conversation, conversations, outbox } = chat.state;
@@ -26,8 +26,8 @@ export function Composer({ focus }: { focus: number }) {
     area.style.height = `${area.scrollHeight}px`;
   }, [value]);
 
-  // How many files had been refused when the visitor sent while others were still on their way.
-  const [held, setHeld] = useState<number | null>(null);
+  // Where the visitor sent while an answer or files were still on their way, and how many files had been refused.
+  const [held, setHeld] = useState<{ where: string | null; refused: number } | null>(null);
   const write = (written: string) => {
     setHeld(null);
     setValue(written);
@@ -38,11 +38,13 @@ export function Composer({ focus }: { focus: number }) {
   const files = picked.flatMap(({ attachment }) => attachment ?? []);
   const uploading = picked.some(({ attachment, reason }) => !attachment && !reason);
   const refused = picked.filter(({ reason }) => reason).length;
-  const ready = (value.trim() !== "" || files.length > 0 || uploading) && tooMany <= 0 && !busy;
+  const ready = (value.trim() !== "" || files.length > 0 || uploading) && tooMany <= 0;
+  const waits = busy || uploading;
   const send = () => {
     if (!ready) return;
-    if (uploading) {
-      setHeld(refused);
+    if (waits) {
+      setHeld({ where: conversation, refused });
+      if (busy) say(text("answer_in_progress"));
       return;
     }
     // A question has words, be it the names of its files.
@@ -50,12 +52,13 @@ export function Composer({ focus }: { focus: number }) {
     write("");
     box.current?.focus();
   };
-  // It goes with the last of its files, and stays where one of them turned out not to.
+  // It goes when all has come, and stays where a file turned out not to, or the visitor has gone on to somewhere else.
+  const left = held?.where && held.where !== conversation;
   useEffect(() => {
-    if (held === null || uploading) return;
+    if (!held || (waits && !left)) return;
     setHeld(null);
-    if (refused <= held) send();
-  }, [held, uploading]);
+    if (!left && refused <= held.refused) send();
+  }, [held, waits, left]);
   /** Whether it is files that are given. Words stay words, also those that bring a picture of themselves. */
   const holdsFiles = (data: DataTransfer | null) =>
     chat.files !== null && data?.types.includes("Files") === true && !data.types.includes("text/plain");
@@ -104,7 +107,7 @@ export function Composer({ focus }: { focus: number }) {
         class="send"
         aria-label={label}
         title={label}
-        disabled={!stoppable && (!ready || held !== null)}
+        disabled={!stoppable && (!ready || busy || held !== null)}
         onClick={() => {
           if (!stoppable) return;
           void chat.stop();
@@ -118,6 +121,7 @@ export function Composer({ focus }: { focus: number }) {
           {text("too_long", { count: tooMany })}
         </p>
       )}
+      {held && busy && <p class="notice">{text("answer_in_progress")}</p>}
     </form>
   );
 }

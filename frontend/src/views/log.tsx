@@ -152,8 +152,14 @@ export function Log() {
             <div key={turn.id} class={turn.id === pinned && turn === list.at(-1) ? "turn pinned" : "turn"}>
               {turn.question && <Question text={turn.question.text} files={turn.question.attachments} />}
               {turn.unsent && <Unsent item={turn.unsent} />}
-              {turn.answers.map((message) => (
-                <Answer key={message.id} message={message} human={human} last={message.id === lastAnswer} />
+              {turn.answers.map((message, place) => (
+                <Answer
+                  key={message.id}
+                  message={message}
+                  human={human}
+                  last={message.id === lastAnswer}
+                  replaced={!!turn.answers[place + 1]}
+                />
               ))}
             </div>
           ))}

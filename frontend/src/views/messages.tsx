@@ -135,19 +135,20 @@ interface AnswerProps {
   message: Message;
   /** Only the last answer can be asked for again. */
   last: boolean;
+  /** The question was answered again. */
+  replaced: boolean;
   human: boolean;
 }
 
 /** What the agent, a person or the service said. */
-export function Answer({ message, last, human }: AnswerProps) {
+export function Answer({ message, last, replaced, human }: AnswerProps) {
   const { chat, text } = useSurroundings();
   const { role, status, error } = message;
   const mine = chat.state.stopped.includes(message.id);
   if (role === "system") return <p class="system">{message.text}</p>;
   if (!isFinal(message) && !message.text) return human ? null : <Typing />;
   // A person has the conversation, or the visitor tried again: nothing to see.
-  if (!message.text && (status === "completed" || (status === "stopped" && !(mine && last)))) return null;
-  if (!message.text && status === "failed" && !last) return null;
+  if (!message.text && (replaced || status === "completed" || (status === "stopped" && !mine))) return null;
 
   const trouble =
     status === "failed"
