@@ -46,10 +46,13 @@ def kept_fernet_key(name: str) -> str:
 
 # --- Identity and address -------------------------------------------------------------------------
 
+# Django's, for development: it shows our source to whoever meets an error.
 DEBUG = env.bool("DEBUG", False)
+# Signs operators' sessions, and keys the hashes by which addresses are counted.
 SECRET_KEY = env.str("SECRET_KEY", "") or kept_secret("secret-key")
 # Keys that encrypt provider credentials: the first encrypts, all of them decrypt.
 CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS", default=[]) or [kept_fernet_key("credential-key")]
+# The host names that are answered to.
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 # The address visitors' browsers know the service by; empty: taken from each request.
 PUBLIC_URL = env.str("PUBLIC_URL", "").rstrip("/")
@@ -112,6 +115,7 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # --- Database and channel layer -------------------------------------------------------------------
 
+# SQLite, or `postgres://…` with a pool of connections per process.
 DATABASES = {"default": env.db_url("DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}")}
 DATABASE = DATABASES["default"]
 if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
@@ -139,6 +143,7 @@ elif DATABASE["ENGINE"] == "django.db.backends.postgresql":
         "max_idle": env.float("DATABASE_IDLE_S", 1.5),
     }
 
+# What several processes wake each other by; one alone needs none.
 REDIS_URL = env.str("REDIS_URL", "")
 if REDIS_URL:
     CHANNEL_LAYERS = {
@@ -162,6 +167,7 @@ RATE_LIMITS = env.str("RATE_LIMITS", "on").lower() not in ("off", "false", "0", 
 HELLO_S = env.float("HELLO_S", 10.0)
 # How often an open socket's token is looked at again.
 RECHECK_S = env.float("RECHECK_S", 30.0)
+# How long a visitor who stays away is still known.
 VISITOR_TOKEN_DAYS = env.int("VISITOR_TOKEN_DAYS", 90)
 MAX_BODY_BYTES = 64 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024  # the admin's forms; visitors' bodies are cut earlier
@@ -275,6 +281,7 @@ SPECTACULAR_SETTINGS = {
 # --- Static files ---------------------------------------------------------------------------------
 
 STATIC_URL = "static/"
+# Where `collectstatic` puts them, and they are served from.
 STATIC_ROOT = Path(env.str("STATIC_ROOT", str(BASE_DIR / ".staticfiles")))
 STATICFILES_DIRS = [BASE_DIR / "static"] if CHECKOUT else []
 # After `collectstatic`, names carry a hash and are cached for good; before it, files are
@@ -303,6 +310,12 @@ SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
 SECURE_HSTS_SECONDS = 3600 * 24 * 365 if PUBLIC_URL.startswith("https://") else 0
 SESSION_COOKIE_SAMESITE = "Lax"
+SILENCED_SYSTEM_CHECKS = [
+    "security.W002",  # who may frame a page is said by its policy (middleware.py)
+    "security.W005",  # the host's other subdomains are not ours to bind
+    "security.W008",  # the proxy that ends TLS redirects; probes come by plain http
+    "security.W021",  # as W005: being preloaded binds a whole domain, for good
+]
 
 # --- Language and time ----------------------------------------------------------------------------
 
@@ -317,6 +330,7 @@ TIME_ZONE = env.str("TIME_ZONE", "UTC")
 LOG_FORMAT = env.str("LOG_FORMAT", "plain").lower()
 if LOG_FORMAT not in ("plain", "json"):
     raise ImproperlyConfigured("LOG_FORMAT is plain or json")
+# LOG_LEVEL: of our lines INFO and above, of the libraries' WARNING, unless it says otherwise.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -55,6 +55,14 @@ def test_nothing_built_is_tracked() -> None:
     assert tracked("static/chatwidget/*", "dist/*") == []
 
 
+def test_the_table_of_settings_names_what_is_read_from_the_environment() -> None:
+    read = set(re.findall(r'env\.\w+\(\s*"(\w+)"', (ROOT / "chatwidget/settings.py").read_text()))
+    page = (ROOT / "docs/operations.md").read_text()
+    table = page.split("\n## Settings\n")[1].split("\n## ")[0]
+    named = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    assert sorted(named) == sorted(read)
+
+
 def test_the_wheel_carries_the_built_widget_and_serves_it(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", "--wheel", "-o", str(tmp_path)],

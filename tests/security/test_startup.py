@@ -1,6 +1,7 @@
 """What must not start does not start."""
 
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -41,3 +42,20 @@ def test_nothing_starts_on_sqlite_without_its_settings(tmp_path: Path, command: 
     )  # fmt: skip
     assert refused.returncode != 0
     assert "chatwidget.E001" in refused.stderr
+
+
+def test_the_deploy_check_is_silent_where_the_documented_settings_are_right(tmp_path: Path) -> None:
+    right = {
+        "DATA_DIR": str(tmp_path),
+        "PUBLIC_URL": "https://chat.example.com",
+        "ALLOWED_HOSTS": "chat.example.com",
+        "SECRET_KEY": secrets.token_urlsafe(48),
+        "TRUSTED_PROXIES": "1",
+    }
+    # For the browser's tests only.
+    here = {name: os.environ[name] for name in os.environ if name != "DJANGO_ALLOW_ASYNC_UNSAFE"}
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "INFO"]
+    checked = subprocess.run(
+        command, cwd=ROOT, env=here | right, capture_output=True, text=True, timeout=30
+    )
+    assert checked.returncode == 0, checked.stderr
