@@ -46,7 +46,7 @@ def _widget() -> Widget:
         pk=WIDGET_KEY,
         name="Otterbridge Cycles (demo)",
         agent=agent,
-        color="#1f5c46",
+        color="#b5482f",  # stands out from the page, whose buttons are green
         title="Otterbridge Cycles",
         subtitle="Ask the workshop",
         greeting="Hello! Ask about repairs, prices or our bikes.\n\n"

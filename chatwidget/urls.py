@@ -38,6 +38,7 @@ api: list[URLPattern | URLResolver] = [
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("favicon.ico", views.icon),
     path("widget.js", views.widget_script, name="widget-script"),
     path("w/<str:key>/", views.panel, name="panel"),
     path("w/<str:key>/words/", views.words, name="words"),

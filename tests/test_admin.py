@@ -1132,6 +1132,12 @@ def test_the_front_door_says_what_this_is() -> None:
     assert "This is a chat service" in page(Client(), "/")
 
 
+def test_a_page_that_names_no_icon_has_one() -> None:
+    """The panel, where it is a page of its own: a line in it would weigh in every visit."""
+    found = Client().get("/favicon.ico")
+    assert found.headers["Location"].startswith("/static/admin_look/logo.")
+
+
 def test_errors_have_a_page(operator: Client) -> None:
     assert "There is nothing here" in page(Client(), "/nowhere/", status=404)
     stranger = sign_in(make_operator("new", is_superuser=False))
