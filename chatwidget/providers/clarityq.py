@@ -37,6 +37,7 @@ from .base import (
     Reply,
     Steps,
 )
+from .lenient import objects
 from .tables import table
 
 RATINGS = {"up": "POSITIVE", "down": "NEGATIVE", None: None}
@@ -262,7 +263,7 @@ class ClarityQ(Provider):
         """Read `detail`: text, or a list of what is wrong where."""
         detail = data.get("detail") if isinstance(data, dict) else None
         if isinstance(detail, list):
-            detail = "; ".join(map(wrong, _objects(detail)))
+            detail = "; ".join(map(wrong, objects(detail)))
         return super().vendor_words(detail)
 
     def _misconfigured(self, what: str) -> Misconfigured:
@@ -308,12 +309,8 @@ def wrong(one: dict[str, JSON]) -> str:
 
 def tables(data: dict[str, JSON]) -> Iterator[str]:
     """Return the rows of SQL assets, each query's as a Markdown table; never the SQL itself."""
-    for asset in _objects(data.get("assets")):
-        for result in _objects(asset.get("data")):
-            rows = _objects(result.get("result_rows"))
+    for asset in objects(data.get("assets")):
+        for result in objects(asset.get("data")):
+            rows = objects(result.get("result_rows"))
             if asset.get("asset_type") == "SQL" and rows and not result.get("error"):
                 yield table(result.get("title"), rows)
-
-
-def _objects(value: JSON) -> list[dict[str, JSON]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..errors import ProviderError
-from ..events import Learned, ProviderEvent, Snapshot
+from ..events import Learned, ProviderEvent, Snapshot, Working
 from .base import JSON, ServerEvent
 from .moveworks_api import MoveworksAPI
 from .moveworks_text import Sources, markdown, objects
@@ -82,6 +82,7 @@ class ResponseStream:
             if number <= self._newest:
                 return
             self._newest = number
+        yield Working()
         for message in messages({"outputs": [data.get("output")]}):
             self._messages[str(message.get("message_id"))] = message
             self.shown = written(self._messages.values(), Sources(), whole=False)

@@ -29,6 +29,7 @@ from .base import (
     ServerEvent,
     Stream,
 )
+from .lenient import objects
 
 FINISH = {
     "stop": Finish.COMPLETE,
@@ -213,11 +214,6 @@ def thinks(delta: dict[str, JSON]) -> bool:
     """Whether a delta brings something of what the model thinks."""
     parts = objects(delta.get("content"))
     return any(delta.get(name) for name in THOUGHTS) or any(part.get("thinking") for part in parts)
-
-
-def objects(value: JSON) -> list[dict[str, JSON]]:
-    """Return the JSON objects of a list, none where there is something else."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def as_object(value: JSON) -> dict[str, JSON]:

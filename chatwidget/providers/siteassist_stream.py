@@ -19,6 +19,7 @@ from ..events import (
     Rewritten,
     Snapshot,
     Text,
+    Working,
 )
 from .base import JSON, ServerEvent
 from .siteassist_text import LINK_ACTION, Shown, cleaned, link, links_of, uuid_of
@@ -83,8 +84,11 @@ class Incoming:
                 self._open.clear()
             case {"type": "text-delta", "delta": str(delta)} if delta:
                 yield from self._text(str(part.get("id")), delta)
+            case {"type": "reasoning-delta"}:
+                yield Working()
             case {"type": "tool-input-start" | "tool-input-available", "toolCallId": call}:
                 self._tools[str(call)] = str(part.get("toolName"))
+                yield Working()
             case {"type": "tool-output-available", "toolCallId": call}:
                 name = self._tools.get(str(call), "")
                 if name.startswith(LINK_ACTION) and not part.get("preliminary"):

@@ -67,7 +67,9 @@ FAULTS: dict[str, Kind] = {
     ),
     "body drip": Kind(lambda kind: Raw(DRIP % kind + b"\n" * 500, 0.02), "agent_timeout"),
     "reset": Kind(lambda _: Drop(), "agent_unavailable"),
-    "accepted, then lost": Kind(lambda _: DropAfter(), "agent_unavailable"),
+    "accepted, then lost": Kind(
+        lambda kind: Reshape(reshape.lost) if kind == STREAM else DropAfter(), "agent_unavailable"
+    ),
     "early EOF": Kind(lambda kind: Raw(SHORT % kind), "agent_unavailable"),
     "HTML 200": Kind(lambda _: Html(200), "agent_unavailable"),
     "wrong content type": Kind(lambda _: Reshape(reshape.whole, "text/plain"), "completed"),

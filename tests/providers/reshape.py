@@ -151,6 +151,13 @@ async def reset_within(events: Bytes) -> Bytes:
     raise Reset
 
 
+async def lost(events: Bytes) -> Bytes:
+    """All of it is written, and none of it arrives."""
+    async for _ in events:
+        yield b""
+    raise Reset
+
+
 async def stall_within(events: Bytes) -> Bytes:
     async for data in cut_within(events):
         yield data

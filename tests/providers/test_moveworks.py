@@ -61,6 +61,15 @@ async def test_an_answer_streams_as_markdown_with_sources(
     assert "Searched" not in str(socket.frames), "reasoning is not for visitors"
 
 
+async def test_an_assistant_that_thinks_for_long_is_not_silent(
+    server: Server, widget: Widget, agent: Agent, moveworks: MoveworksSimulator
+) -> None:
+    set_options(agent, idle_s=0.8)
+    moveworks.pace.step = 0.3  # three thoughts, then the text
+    completed(await ask(server, widget))
+    assert len(moveworks.calls("poll")) == 1, "the ids of its votes, once it is complete"
+
+
 async def test_a_second_question_goes_to_the_same_conversation(
     server: Server, widget: Widget, moveworks: MoveworksSimulator
 ) -> None:

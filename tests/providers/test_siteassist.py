@@ -145,9 +145,19 @@ async def test_text_blocks_of_several_steps_stay_apart_and_in_order_though_their
 async def test_reasoning_and_unknown_parts_are_passed_over(
     server: Server, widget: Widget, siteassist: SiteAssistSimulator
 ) -> None:
-    siteassist.odd.reasoning = siteassist.odd.unknown = True
+    siteassist.odd.reasoning, siteassist.odd.unknown = 1, True
     answer = await ask(server, widget)
     assert (answer["status"], answer["text"]) == ("completed", siteassist.messages[-1].text)
+
+
+async def test_an_assistant_that_thinks_for_long_is_not_silent(
+    server: Server, widget: Widget, agent: Agent, siteassist: SiteAssistSimulator
+) -> None:
+    set_options(agent, idle_s=0.4)
+    siteassist.odd.reasoning, siteassist.gap_s = 10, 0.1
+    siteassist.answer = lambda _: "Yes."
+    assert (await ask(server, widget))["text"] == "Yes."
+    assert looks(siteassist) == []
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])

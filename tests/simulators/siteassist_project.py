@@ -298,8 +298,9 @@ class SiteAssistProject(Simulator):
             if part["type"] == "text-delta":
                 if said == self.stall_after:
                     await self.released()
-                await asyncio.sleep(self.gap_s)
                 said += 1
+            if part["type"] in ("text-delta", "reasoning-delta"):
+                await asyncio.sleep(self.gap_s)
             with self.changing():
                 generation.parts.append(part)
                 store(message, part)

@@ -31,8 +31,8 @@ class StreamOddities:
 
     message_id: Literal["uuid", "absent", "another"] = "uuid"
     """What `start` says of the message's id; `another` is one that is no uuid."""
-    reasoning: bool = False
-    """Some reasoning comes first."""
+    reasoning: int = 0
+    """So many pieces of reasoning come first, at the text's pace."""
     unknown: bool = False
     """Parts of kinds that nobody documented come first and in between."""
     interleaved: bool = False
@@ -130,7 +130,7 @@ def _opening(message: Message, odd: StreamOddities) -> list[JSON]:
         thought = {"type": "reasoning-delta", "id": "rs_1", "delta": "Hm, secret thoughts."}
         opening += [
             {"type": "reasoning-start", "id": "rs_1"},
-            thought,
+            *[thought] * odd.reasoning,
             {"type": "reasoning-end", "id": "rs_1"},
         ]
     if odd.unknown:
