@@ -149,18 +149,16 @@ def _steps(provider: Provider, run: _Run) -> list[Step]:
     by_step = {name: [one for one in run.exchanges if one.call.step == name] for name in order}
     steps = [_reached(provider, run)]
     failed = steps[0].outcome == "failed"
+    broken = _culprit(run)
     for name in order[:-1]:
         calls = by_step[name]
-        broken = next(
-            (one for one in calls if one.error is not None and one is run.exchanges[-1]), None
-        )
         refused = isinstance(run.error, Misconfigured) and run.error.status in (401, 402, 403)
         if failed:
             steps.append(Step(name=name, outcome="skipped", note="Not reached."))
         elif name == "authenticate" and refused:
             failed = True
             steps.append(_failed(provider, name, run.error, run.exchanges[-1:]))
-        elif broken is not None:
+        elif broken is not None and broken.call.step == name:
             failed = True
             steps.append(_failed(provider, name, broken.error, calls))
         elif calls:
@@ -176,6 +174,15 @@ def _steps(provider: Provider, run: _Run) -> list[Step]:
     else:
         steps.append(_answered(provider, run, by_step["receive"]))
     return steps
+
+
+def _culprit(run: _Run) -> Exchange | None:
+    """Return the call that ended the turn: the one whose error it is, or else the last, if wrong.
+
+    Others may have followed it, to learn what it meant.
+    """
+    told = [one for one in run.exchanges if one.error is not None and one.error is run.error]
+    return next((one for one in [*told, *run.exchanges[-1:]] if one.error is not None), None)
 
 
 def _reached(provider: Provider, run: _Run) -> Step:
