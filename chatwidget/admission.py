@@ -5,15 +5,14 @@ process runs its answers. Where everybody has room nobody waits. Where not, answ
 order in which they were asked, and nobody stands behind somebody who waits for another agent or
 another widget. As many may wait as are answered at once; the next visitors are told to come back.
 
-Every process reads the same line, so two that look at the same moment take different answers of
-it. SQLite lets only one look at a time. On PostgreSQL a limit is passed by one where a question
-reached the database later than a younger one, and two processes look just between the two.
+Every process reads the same line, one after the other: a question may reach the database later than
+a younger one, and two that looked just between the two would see different lines.
 """
 
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -24,7 +23,7 @@ from django.db import connection
 from django.db.models import Count, Min, Q, QuerySet, Value
 from django.utils import timezone
 
-from .models import Conversation, Message
+from .models import Agent, Conversation, Message
 from .prepared import Prepared
 
 AT_ONCE = settings.PROVIDER_CONNECTIONS * 4 // 5
@@ -218,11 +217,20 @@ def line(places: Places) -> set[uuid.UUID]:
     return {answer for answer, agent, widget in waiting[:LINE] if places.take(agent, widget)}
 
 
-def choose(waiting: Iterable[Waiting], room: Room) -> dict[uuid.UUID, Verdict]:
+def _one_at_a_time(agents: Collection[uuid.UUID]) -> None:
+    """Wait until no other process chooses among these agents' answers, and see what it claimed."""
+    if connection.vendor == "sqlite":  # only one writes at a time
+        return
+    rows = Agent.objects.select_for_update(no_key=True).filter(pk__in=agents)
+    list(rows.order_by("pk").values_list("pk"))
+
+
+def choose(waiting: Collection[Waiting], room: Room) -> dict[uuid.UUID, Verdict]:
     """Return those of `waiting` that wait no longer, and what becomes of each.
 
     Belongs into the transaction that then claims them.
     """
+    _one_at_a_time({one.agent for one in waiting if one.agent})
     now, places = timezone.now(), look()
     room = replace(room, held=room.held.copy())
     first = line(places) if places.crowded else set()

@@ -5,7 +5,8 @@ write names the token, so whoever lost the lease changes nothing any more. All o
 database work, to be given to `Store.write`, or to `Store.read` where it says so.
 
 Who writes to several of them writes, or locks, the visitor first, then the conversation, then its
-messages. Else two could wait for each other, and PostgreSQL would fail one of them.
+messages; who claims what waits, its agents before them. Else two could wait for each other, and
+PostgreSQL would fail one of them.
 """
 
 import uuid
