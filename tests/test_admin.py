@@ -321,6 +321,12 @@ def test_keys_that_cannot_work_are_refused_at_the_field(
     }
 
 
+def test_all_that_is_missing_is_told_at_once(operator: Client) -> None:
+    form = agent_form(provider="moveworks", option_assistant_name="")
+    errors = operator.post(reverse("admin:chatwidget_agent_add"), form).context["adminform"]
+    assert set(errors.form.errors) == {"credential_api_key", "option_assistant_name"}
+
+
 def test_a_deadline_of_no_time_is_refused(operator: Client) -> None:
     form = agent_form(credential_secret_key=SECRET, option_total_s="0", option_poll_s="0")
     response = operator.post(reverse("admin:chatwidget_agent_add"), form)

@@ -97,7 +97,7 @@ class AgentForm(ModelForm[Agent]):
                 self.add_error(SECRET + field.name, "Enter a new one or remove the old one.")
             elif needed and not (new or clear):
                 self.add_error(SECRET + field.name, self._ask_for(field))
-        if not self.errors:
+        if not any(name.startswith(SECRET) for name in self.errors):
             self._check_sets()
         return cleaned
 
