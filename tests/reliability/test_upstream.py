@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, ExitStack
 from random import Random
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from chatwidget.admission import Room, Waiting
@@ -132,7 +132,9 @@ def test_of_many_who_claim_an_answer_one_has_it(report: Report, rounds: int) -> 
     def take_part() -> None:
         for _ in range(rounds):
             together.wait(timeout=30)
-            if take([Waiting.of(answers[-1])], Room(places=1, share=1, held=Counter())).verdicts:
+            with transaction.atomic():
+                taken = take([Waiting.of(answers[-1])], Room(places=1, share=1, held=Counter()))
+            if taken.verdicts:
                 winners[answers[-1].pk] += 1
         connection.close()
 
