@@ -33,6 +33,7 @@ from .providers.base import Ask
 from .providers.drive import drive
 from .runner import open_provider
 from .serializers import conversation_frame, message_frame
+from .turn import titled, whole
 
 log = logging.getLogger(__name__)
 
@@ -166,10 +167,10 @@ def _note(
     conversation: Conversation, replies: list[HumanSaid | AgentSaid], human: bool
 ) -> list[MessageChanged | ConversationChanged]:
     """Store what a look has shown and when the next one is due. Returns the frames that tell."""
-    frames = _add(conversation, replies)
-    fresh = Conversation.objects.filter(pk=conversation.pk).first()
+    fresh = claims.locked.first(conversation.pk)
     if fresh is None:
-        return []
+        return []  # erased while it was looked at
+    frames = _add(fresh, replies)
     conversation.updated_at = fresh.updated_at
     _move(conversation, next_look(conversation, timezone.now()))
     changed = claims.set_mode(conversation.pk, human)
@@ -177,12 +178,12 @@ def _note(
 
 
 def _add(
-    conversation: Conversation, replies: Iterable[HumanSaid | AgentSaid]
+    fresh: Conversation, replies: Iterable[HumanSaid | AgentSaid]
 ) -> list[MessageChanged | ConversationChanged]:
-    """Store what is new of what was said outside answers. Returns the frames that show it."""
-    fresh = claims.locked.first(conversation.pk)
-    if fresh is None:
-        return []  # erased while it was looked at
+    """Store what is new of what was said outside answers, in a conversation that is locked.
+
+    Returns the frames that show it.
+    """
     said = Message.objects.filter(conversation=fresh)
     stored = set(said.exclude(upstream_id="").values_list("upstream_id", flat=True))
     question = said.filter(role=Role.VISITOR).order_by("-position").first()
@@ -201,7 +202,7 @@ def _add(
         message = Message.objects.create(
             conversation=fresh,
             position=fresh.last_position,
-            text=reply.text.replace("\x00", "\ufffd"),
+            text=whole(reply.text),
             upstream_id=reply.id,
             takes_vote=reply.rateable,
             created_at=now,
@@ -223,6 +224,6 @@ def _own(reply: HumanSaid | AgentSaid) -> dict[str, Any]:
     return {
         "role": Role.AGENT,
         "upstream": dict(reply.answer),
-        "citations": [{"title": one.title, "url": one.url} for one in reply.citations],
-        "links": [{"title": one.title, "url": one.url} for one in reply.links],
+        "citations": [titled(one) for one in reply.citations],
+        "links": [titled(one) for one in reply.links],
     }

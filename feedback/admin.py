@@ -401,15 +401,21 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
         self, request: HttpRequest, queryset: QuerySet[Feedback], deed: Deed, what: str
     ) -> None:
         """Do something to the votes of a list, and say to how many."""
-        messages.success(request, f"{votes(self.act(request, queryset, deed, what))} {what}.")
+        count, _ids = self.act(request, queryset, deed, what)
+        messages.success(request, f"{votes(count)} {what}.")
 
-    def act(self, request: HttpRequest, queryset: QuerySet[Feedback], deed: Deed, what: str) -> int:
-        """Do something to the votes of a list, and note it. Returns how many it were."""
+    def act(
+        self, request: HttpRequest, queryset: QuerySet[Feedback], deed: Deed, what: str
+    ) -> tuple[int, list[int]]:
+        """Do something to the votes of a list, and note it.
+
+        Returns to how many, and the ids of those that were to have it, as far as they are noted.
+        """
         rows = chosen(queryset)
         ids = list(rows.values_list("pk", flat=True)[:NOTED_AT_MOST])
         if count := deed(rows):
             note(request, Feedback, f"{votes(count)} {what}", ids, flag=CHANGE)
-        return count
+        return count, ids
 
     # --- sending again ---
 
@@ -418,15 +424,14 @@ class FeedbackAdmin(LongListAdmin[Feedback]):
 
     @admin.action(description="Send again", permissions=["send"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[Feedback]) -> None:
-        some = list(queryset.order_by().values_list("pk", flat=True)[:NOTED_AT_MOST])
-
         def resend(rows: QuerySet[Feedback]) -> int:
             return delivery.resend(Delivery.objects.filter(feedback__in=rows.values("pk")))
 
-        if sent := self.act(request, queryset, resend, "on the way again"):
+        sent, ids = self.act(request, queryset, resend, "on the way again")
+        if sent:
             messages.success(request, f"{votes(sent)} on the way again.")
         else:
-            states = set(Delivery.objects.filter(feedback__in=some).values_list("state", flat=True))
+            states = set(Delivery.objects.filter(feedback__in=ids).values_list("state", flat=True))
             why = [NOT_SENT[State(state)] for state in sorted(states or {State.LOCAL})]
             messages.warning(request, " ".join(["Nothing to send.", *why]))
 

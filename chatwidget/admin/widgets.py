@@ -16,7 +16,6 @@ from django.urls import URLPattern, path, reverse
 from django.utils.functional import lazy
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import format_lazy
 
 from .. import embed, languages
 from ..erasure import erase_visitor
@@ -222,11 +221,12 @@ def to_read(field: Any) -> Any:
     return "keys_" if field.startswith((KEY, REMOVE)) else field
 
 
-def _largest_file() -> str:
-    return f"{settings.ATTACHMENT_MAX_BYTES // 1024**2} MB"
-
-
-largest_file = lazy(_largest_file, str)
+def about_files() -> str:
+    return (
+        f"Documents and pictures of at most {settings.ATTACHMENT_MAX_BYTES // 1024**2} MB. They go "
+        "to the agent's vendor and are kept here for a day, to be sent again; nobody can open them "
+        "here."
+    )
 
 
 def text_names() -> set[str]:
@@ -294,11 +294,7 @@ class WidgetAdmin(ModelAdmin[Widget]):
             "Files",
             {
                 "fields": ("attachments_enabled",),
-                "description": format_lazy(
-                    "Documents and pictures of at most {size}. They go to the agent's vendor and "
-                    "are kept here for a day, to be sent again; nobody can open them here.",
-                    size=largest_file(),
-                ),
+                "description": lazy(about_files, str)(),
             },
         ),
         (

@@ -37,7 +37,7 @@ from .base import (
     Reply,
     Steps,
 )
-from .lenient import objects
+from .lenient import fields, objects
 from .tables import table
 
 RATINGS = {"up": "POSITIVE", "down": "NEGATIVE", None: None}
@@ -174,7 +174,7 @@ class ClarityQ(Provider):
         return (yield from self.read(call, self.number("poll_s") or 1.0))
 
     def _status(self, data: JSON) -> str:
-        status = data.get("status") if isinstance(data, dict) else None
+        status = fields(data).get("status")
         if not isinstance(status, str):
             raise self.broken("an answer without a status")
         return status
@@ -194,7 +194,7 @@ class ClarityQ(Provider):
                 f"nothing is at the path the answer is read from (HTTP {found.status}): change "
                 "the option Path of the answer (answer_path)"
             )
-        data = found.data if isinstance(found.data, dict) else {}
+        data = fields(found.data)
         summary = data.get("summary")
         parts = [summary] if isinstance(summary, str) and summary.strip() else []
         if self.option("show_tables") == "on":
@@ -261,7 +261,7 @@ class ClarityQ(Provider):
 
     def vendor_words(self, data: JSON) -> str:
         """Read `detail`: text, or a list of what is wrong where."""
-        detail = data.get("detail") if isinstance(data, dict) else None
+        detail = fields(data).get("detail")
         if isinstance(detail, list):
             detail = "; ".join(map(wrong, objects(detail)))
         return super().vendor_words(detail)

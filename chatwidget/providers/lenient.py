@@ -10,6 +10,11 @@ def string(value: JSON) -> str:
     return value if isinstance(value, str) else ""
 
 
+def fields(value: JSON) -> dict[str, JSON]:
+    """Return an object's fields, none of anything else."""
+    return value if isinstance(value, dict) else {}
+
+
 def objects(value: JSON) -> list[dict[str, JSON]]:
     """Return the objects of a list, and none of anything else."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

@@ -24,10 +24,11 @@ from ..errors import (
 )
 from ..events import Cited, Ended, Finish, Learned, Offered, Rewritten, Sending, Snapshot
 from .base import DEADLINES, POLL, Ask, Call, Field, Flow, Pause, Reply, Setup, Steps, Stream
+from .lenient import fields, objects
 from .moveworks_after import AfterTheAnswer
 from .moveworks_api import MoveworksAPI
 from .moveworks_stream import Message, ResponseStream, callbacks, messages, written
-from .moveworks_text import Sources, links, objects, plain
+from .moveworks_text import Sources, links, plain
 
 TITLE_LIMIT = 256
 LOOK_UP_WAITS_S = (0.0, 1.0)
@@ -166,7 +167,7 @@ class Moveworks(AfterTheAnswer):
         """Return the response if it is completed, None if it is not. Raises if it has failed."""
         path = self.path("responses", self.stream.response_id)
         reply: Reply = yield from self.get(path, **how)
-        response = reply.data if isinstance(reply.data, dict) else {}
+        response = fields(reply.data)
         if response.get("status") == "FAILED":
             raise self.error_told(response)
         return response if response.get("status") == "COMPLETED" else None
@@ -188,7 +189,7 @@ class Moveworks(AfterTheAnswer):
     def _history(self) -> Steps:
         """The newest messages of the conversation, newest first."""
         reply: Reply = yield from self.get(self.path("messages"))
-        return objects(reply.data, "messages")
+        return objects(fields(reply.data).get("messages"))
 
     def _tell(self, said: list[Message]) -> Flow:
         """Say what the answer is, and where its votes go: the newest message that takes any."""

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from ..errors import Unsupported
 from ..events import AgentSaid, HumanSaid
 from .base import Ask, Call, Field, Flow, Rating, Reply, Steps
-from .lenient import string
+from .lenient import fields, objects, string
 from .moveworks_api import MoveworksAPI
 from .moveworks_stream import Message, callbacks, written
-from .moveworks_text import Sources, links, objects
+from .moveworks_text import Sources, links
 
 THUMBS = {"up": "helpful", "down": "unhelpful"}
 COMMENT_LIMIT = 1000
@@ -58,13 +58,12 @@ class AfterTheAnswer(MoveworksAPI):
         query = {"limit": "100"}
         for _ in range(MOST_PAGES):
             page: Reply = yield from self.get(self.path("events"), query=query, again=False)
-            for event in objects(page.data, "events"):
-                payload = event.get("event_payload")
-                message = payload.get("message") if isinstance(payload, dict) else None
+            for event in objects(fields(page.data).get("events")):
+                message = fields(event.get("event_payload")).get("message")
                 if isinstance(message, dict) and event.get("conversation_id") == self.conversation:
                     yield from self._said(message)
-            metadata = page.data.get("metadata") if isinstance(page.data, dict) else None
-            cursor = string(metadata.get("next_cursor")) if isinstance(metadata, dict) else ""
+            metadata = fields(fields(page.data).get("metadata"))
+            cursor = string(metadata.get("next_cursor"))
             if cursor in ("", query.get("cursor")):
                 return
             query = query | {"cursor": cursor}
@@ -123,7 +122,7 @@ class AfterTheAnswer(MoveworksAPI):
     def _fresh(self, rating: Rating, thumb: str) -> Steps:
         """Return the id that stands for this thumb now, "" if there is none."""
         listed: Reply = yield from self.get(self._rated(rating), step="rate", again=False)
-        for message in objects(listed.data, "messages"):
+        for message in objects(fields(listed.data).get("messages")):
             if message.get("message_id") == rating.answer_id:
                 return callbacks(message).get(thumb, "")
         return ""

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from ..errors import Misconfigured, ProviderError, RateLimited, Rejected, Unavailable
 from . import moveworks_token
 from .base import JSON, Call, Field, Provider, Reply, Setup, StepName, Steps, Stream
+from .lenient import fields
 
 # Streams may be silent for long; a read has nothing to wait for.
 READ_WITHIN_S = 10.0
@@ -215,9 +216,9 @@ class MoveworksAPI(Provider):
 
         A failed response has no documented reason; an older edition had `error` there, too.
         """
-        error = data.get("error") if isinstance(data, dict) else None
+        error = fields(data).get("error")
         words = self.vendor_words(error)
-        match error.get("code") if isinstance(error, dict) else None:
+        match fields(error).get("code"):
             case "RATE_LIMIT_EXCEEDED":
                 return RateLimited(f"Moveworks is asked too often{words}", provider=self.label)
             case "UNAUTHORIZED" | "FORBIDDEN":
@@ -237,7 +238,7 @@ class MoveworksAPI(Provider):
 
     def id(self, value: JSON, name: str) -> str:
         """Return an opaque id. Its form is the vendor's business, that it can be sent is ours."""
-        found = value.get(name) if isinstance(value, dict) else None
+        found = fields(value).get(name)
         if not isinstance(found, str) or not found or not found.isprintable():
             raise self.broken(f"an object without {name}")
         return found

@@ -11,8 +11,9 @@ from typing import Any
 from ..errors import ProviderError
 from ..events import Learned, ProviderEvent, Snapshot, Working
 from .base import JSON, ServerEvent
+from .lenient import fields, objects
 from .moveworks_api import MoveworksAPI
-from .moveworks_text import Sources, markdown, objects
+from .moveworks_text import Sources, markdown
 
 THUMBS = ("helpful", "unhelpful")
 
@@ -92,7 +93,7 @@ class ResponseStream:
 
 def messages(response: JSON) -> list[Message]:
     """Return what a response's outputs say to the visitor; the others are reasoning."""
-    found = [one.get("message") for one in objects(response, "outputs")]
+    found = [one.get("message") for one in objects(fields(response).get("outputs"))]
     return [one for one in found if isinstance(one, dict) and one.get("actor") != "USER"]
 
 
@@ -103,8 +104,7 @@ def written(said: Iterable[Message], sources: Sources, *, whole: bool = True) ->
 
 def callbacks(message: Message) -> dict[str, str]:
     """Return the ids by which a message is rated; either or both may be missing."""
-    feedback = message.get("feedback")
-    options = feedback if isinstance(feedback, dict) else {}
+    options = fields(message.get("feedback"))
     found = {thumb: options.get(thumb) for thumb in THUMBS}
     return {
         thumb: option["callback_id"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from ..events import Citation, Link
 from .base import JSON
-from .lenient import string, web_address
+from .lenient import fields, objects, string, web_address
 
 TEXTS = ("MARKDOWN_TEXT", "COMMONMARK_TEXT", "PLAIN_TEXT")
 """Content types that are text. Its place is the type in small letters."""
@@ -114,31 +114,27 @@ def plain(content: JSON) -> str:
 
 def links(message: Mapping[str, JSON]) -> Iterator[Link]:
     """Return the pages a message offers to open. Other actions need the vendor's own client."""
-    for action in objects(message, "actions"):
-        target = action.get("url_action")
-        url = web_address(target.get("url")) if isinstance(target, dict) else ""
-        if url:
+    for action in objects(message.get("actions")):
+        if url := web_address(fields(action.get("url_action")).get("url")):
             yield Link(title=str(action.get("label") or url), url=url)
 
 
 def _content(content: JSON) -> tuple[str, str]:
-    kind = content.get("type") if isinstance(content, dict) else None
+    kind = string(fields(content).get("type"))
     if kind not in TEXTS:
         return "", ""
-    body = content.get(kind.lower())
-    text = body.get("text") if isinstance(body, dict) else None
-    return kind, string(text)
+    return kind, string(fields(fields(content).get(kind.lower())).get("text"))
 
 
 def _marked(text: str, message: Mapping[str, JSON], sources: Sources) -> str:
     """Put `[n]` at each reference's offset, which counts code points, as Python does."""
     cited = {
         str(one.get("citation_id")): citation
-        for one in objects(message, "citations")
+        for one in objects(message.get("citations"))
         if (citation := _citation(one)) is not None
     }
     marks: dict[int, list[str]] = {}
-    for reference in objects(message, "content_references"):
+    for reference in objects(message.get("content_references")):
         citation, offset = cited.get(str(reference.get("citation_id"))), reference.get("offset")
         if citation is None or not isinstance(offset, int) or not 0 <= offset <= len(text):
             continue
@@ -156,8 +152,7 @@ def _marked(text: str, message: Mapping[str, JSON], sources: Sources) -> str:
 
 def _citation(citation: Mapping[str, JSON]) -> Citation | None:
     """Every part is optional; one with neither title nor address tells nobody anything."""
-    display = citation.get("display")
-    title = plain(display.get("title")) if isinstance(display, dict) else ""
+    title = plain(fields(citation.get("display")).get("title"))
     url = web_address(citation.get("url"))
     return Citation(title=title or url, url=url) if title or url else None
 
@@ -177,9 +172,3 @@ def _link(found: re.Match[str]) -> str:
 
 def _emoji(found: re.Match[str]) -> str:
     return EMOJI.get(found[1], found[0])
-
-
-def objects(value: JSON, name: str) -> list[dict[str, JSON]]:
-    """Return the objects in a list of this name, none where there is no such list."""
-    found = value.get(name) if isinstance(value, dict) else None
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []

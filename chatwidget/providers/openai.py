@@ -29,7 +29,7 @@ from .base import (
     ServerEvent,
     Stream,
 )
-from .lenient import objects
+from .lenient import fields, objects, string
 
 FINISH = {
     "stop": Finish.COMPLETE,
@@ -117,7 +117,7 @@ class OpenAI(Provider):
         if event.event == "error" or tells_error(chunk):
             raise self._error_in_stream(chunk)
         choice = first_choice(chunk)
-        delta = as_object(choice.get("delta"))
+        delta = fields(choice.get("delta"))
         # A model that refuses says so in a field of its own.
         text = written(delta.get("content")) or written(delta.get("refusal"))
         if text:
@@ -206,16 +206,11 @@ def written(content: JSON) -> str:
     """Return text that comes as such or, from Mistral, in parts, some of which may be thoughts."""
     if isinstance(content, str):
         return content
-    texts = (part.get("text") for part in objects(content) if part.get("type") == "text")
-    return "".join(text for text in texts if isinstance(text, str))
+    parts = (part for part in objects(content) if part.get("type") == "text")
+    return "".join(string(part.get("text")) for part in parts)
 
 
 def thinks(delta: dict[str, JSON]) -> bool:
     """Whether a delta brings something of what the model thinks."""
     parts = objects(delta.get("content"))
     return any(delta.get(name) for name in THOUGHTS) or any(part.get("thinking") for part in parts)
-
-
-def as_object(value: JSON) -> dict[str, JSON]:
-    """Return a JSON object, an empty one where there is something else."""
-    return value if isinstance(value, dict) else {}

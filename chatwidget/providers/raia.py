@@ -38,11 +38,10 @@ from .base import (
     Provider,
     Rating,
     Reply,
-    StepName,
     Steps,
     Upload,
 )
-from .lenient import objects, string, web_address
+from .lenient import fields, objects, string, web_address
 
 # The newest document says pending, completed, failed; an older release note the other two.
 COMPLETED, FAILED = {"completed"}, {"failed", "error"}
@@ -167,7 +166,7 @@ class Raia(Provider):
         user = ask.known.visitor.get("user") or (yield from self._user(ask))
         try:
             sent = self.send(create(user))
-            made: Reply = yield from self._at(self._user_path(user), sent, step="start")
+            made: Reply = yield from self._at(self._user_path(user), sent)
         except Rejected as refused:
             if refused.status != 404:
                 raise
@@ -214,7 +213,7 @@ class Raia(Provider):
                 json={"fileName": file.name, "contentType": file.content_type},
             )
             reply: Reply = yield from self._at(here, self._read(place))
-            found = reply.data if isinstance(reply.data, dict) else {}
+            found = fields(reply.data)
             url, path = found.get("signedUrl"), found.get("storagePath")
             if not (isinstance(url, str) and url and isinstance(path, str) and path):
                 raise self.broken("no address to upload a file to")
@@ -253,7 +252,7 @@ class Raia(Provider):
             yield Pause(ask.pace.next())
             look = Call(method="GET", path=f"{path}/response-on", step="receive")
             reply = yield from self._read(look)
-            data = reply.data if isinstance(reply.data, dict) else {}
+            data = fields(reply.data)
             status = data.get("status")
             if status in COMPLETED and isinstance(data.get("message"), dict):
                 return data["message"]
@@ -287,7 +286,7 @@ class Raia(Provider):
     def _is_manual(self, conversation: str) -> Steps:
         look = Call(method="GET", path=self._path(conversation), step="receive")
         reply = yield from self._read(look)
-        return isinstance(reply.data, dict) and reply.data.get("mode") == "manual"
+        return fields(reply.data).get("mode") == "manual"
 
     def _list(self, conversation: str, *, order: str = "ASC", feedbacks: bool = False) -> Call:
         return Call(
@@ -297,7 +296,7 @@ class Raia(Provider):
         )
 
     def _listed(self, reply: Reply) -> list[dict[str, JSON]]:
-        messages = reply.data.get("messages") if isinstance(reply.data, dict) else None
+        messages = fields(reply.data).get("messages")
         if not isinstance(messages, list):
             raise self.broken("a message list without messages")
         return objects(messages)
@@ -344,16 +343,13 @@ class Raia(Provider):
             rated = message
             if self.option("feedback_message") == "question":
                 rated = messages.get(str(message.get("conversationMessageId")), {})
-            ratings = rated.get("conversationMessageFeedbacks")
-            ratings = ratings if isinstance(ratings, list) else []
-            found[answer] = [*filter(None, map(self._rating, ratings))]
+            ratings = objects(rated.get("conversationMessageFeedbacks"))
+            found[answer] = [
+                Held(vote=rating["voteType"], comment=str(rating.get("comment") or ""))
+                for rating in ratings
+                if rating.get("voteType") in ("up", "down")  # others are no votes of ours
+            ]
         return found
-
-    def _rating(self, rating: JSON) -> Held | None:
-        vote = rating.get("voteType") if isinstance(rating, dict) else None
-        if vote not in ("up", "down"):  # no vote of ours
-            return None
-        return Held(vote=vote, comment=str(rating.get("comment") or ""))
 
     # --- erasing ----------------------------------------------------------------------------------
 
@@ -375,7 +371,7 @@ class Raia(Provider):
 
     # --- what is gone -----------------------------------------------------------------------------
 
-    def _at(self, path: str, steps: Steps, *, step: StepName = "ask") -> Steps:
+    def _at(self, path: str, steps: Steps) -> Steps:
         """Do what needs the conversation or user at `path`; Rejected with 404 says it is gone.
 
         Few operations document what they answer then, and it may be 400 or 5xx as well. The read
@@ -386,15 +382,15 @@ class Raia(Provider):
         except ProviderError as failed:
             if failed.status is None or (failed.status != 400 and failed.status < 500):
                 raise
-            if not (yield from self._is_gone(path, step)):
+            if not (yield from self._is_gone(path)):
                 raise
             raise Rejected(
                 f"{self.label} no longer has what was asked for", provider=self.label, status=404
             ) from failed
 
-    def _is_gone(self, path: str, step: StepName) -> Steps:
+    def _is_gone(self, path: str) -> Steps:
         try:
-            found: Reply = yield Call(method="GET", path=path, accept=(404,), step=step)
+            found: Reply = yield Call(method="GET", path=path, accept=(404,))
         except ProviderError:
             return False  # as far as is known; what failed first is the one to tell
         return found.status == 404
@@ -413,8 +409,7 @@ class Raia(Provider):
         return str(value["id"])
 
     def _citations(self, message: Mapping[str, JSON]) -> Iterator[Citation]:
-        full = message.get("fullAIResponse")
-        full = full if isinstance(full, dict) else {}
+        full = fields(message.get("fullAIResponse"))
         for one in objects(full.get("urlCitations")):
             if url := web_address(one.get("url")):
                 yield Citation(title=string(one.get("title")) or url, url=url)

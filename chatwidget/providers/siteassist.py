@@ -42,8 +42,8 @@ from .base import (
     Steps,
     Stream,
 )
-from .lenient import objects
-from .siteassist_api import SiteAssistApi, fields
+from .lenient import fields, objects
+from .siteassist_api import SiteAssistApi
 from .siteassist_stream import Incoming, ended_by, learned, so_far, whole
 from .siteassist_text import cleaned, links_of, stored, text_of
 

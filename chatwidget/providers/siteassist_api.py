@@ -16,7 +16,7 @@ from django.utils.crypto import salted_hmac
 
 from ..errors import Misconfigured, ProviderError, Rejected
 from .base import JSON, Call, Field, Provider, Reply, Steps, Stream
-from .lenient import objects, web_address
+from .lenient import fields, objects, web_address
 from .siteassist_text import uuid_of
 
 MOST_TOKENS = 10_000
@@ -125,7 +125,7 @@ class SiteAssistApi(Provider):
             json={"apiKey": self.key, "saVid": self.sa_vid},
             step="authenticate",
         )
-        token = reply.data.get("sessionToken") if isinstance(reply.data, dict) else None
+        token = fields(reply.data).get("sessionToken")
         if not isinstance(token, str) or not token or not token.isascii():
             raise self.broken("a session without a token")
         self._token = token
@@ -239,8 +239,3 @@ class SiteAssistApi(Provider):
         if not found:
             raise self.broken("an object without a proper id")
         return found
-
-
-def fields(value: JSON) -> dict[str, JSON]:
-    """Return an object's fields, none of anything else."""
-    return value if isinstance(value, dict) else {}

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from ..events import Citation, Link
 from .base import JSON, Ask
-from .lenient import objects, string, web_address
+from .lenient import fields, objects, string, web_address
 
 LINK_ACTION = "action_display-link"
 """A tool's name begins so whose output is a button that opens a page."""
@@ -131,8 +131,8 @@ def links_of(parts: JSON) -> list[Link]:
 
 def link(output: JSON) -> Link | None:
     """Return a link action's button, if it is one that a browser may safely follow."""
-    output = output if isinstance(output, dict) else {}
-    title, url = string(output.get("buttonLabel")), web_address(output.get("href"))
+    button = fields(output)
+    title, url = string(button.get("buttonLabel")), web_address(button.get("href"))
     return Link(title=title, url=url) if title and url else None
 
 
