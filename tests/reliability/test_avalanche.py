@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import os
+import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +87,18 @@ async def enter(stack: AsyncExitStack, server: Server, widget: Widget, crowd: Cr
     return await asyncio.gather(*(one() for _ in range(crowd.sockets)))
 
 
+def test_all_are_let_in_who_knock_in_one_moment(database: None) -> None:
+    with Server(EMBEDDED_WORKER="false") as own, ExitStack() as knocking:
+        os.kill(own.pid, signal.SIGSTOP)  # as busy as can be
+        try:
+            for _ in range(500):
+                visitor = knocking.enter_context(socket.socket())
+                visitor.settimeout(5)
+                visitor.connect(("127.0.0.1", own.port))
+        finally:
+            os.kill(own.pid, signal.SIGCONT)
+
+
 # --- what a return costs --------------------------------------------------------------------------
 
 
@@ -125,12 +140,12 @@ async def test_a_return_costs_two_queries(running: process.Process) -> None:
     }
     with counted_queries() as statements:
         for _ in range(3):
-            socket = WebsocketCommunicator(VisitorSocket.as_asgi(), "/ws/v1/")
-            await socket.connect()
+            tab = WebsocketCommunicator(VisitorSocket.as_asgi(), "/ws/v1/")
+            await tab.connect()
             statements.clear()
-            await socket.send_to(text_data=json.dumps(hello))
-            ready = json.loads(await socket.receive_from(timeout=10))
+            await tab.send_to(text_data=json.dumps(hello))
+            ready = json.loads(await tab.receive_from(timeout=10))
             assert len(ready["messages"]) == 6
-            await socket.disconnect()
+            await tab.disconnect()
     reading = [one for one in statements if not one.startswith(("BEGIN", "PRAGMA", "SET "))]
     assert len(reading) <= QUERIES_PER_RETURN, reading

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 FRAME_BYTES = 16 * 1024
 DRAIN_S, LAST_RESORT_S = 10.0, 2.0
 SOCKET_S = 13 * 3600  # our own close comes first
+BACKLOG = 1024
+"""How many may knock in one moment, as after a restart. With Twisted's 50, others wait a second."""
 
 
 class Command(BaseCommand):
@@ -69,9 +71,10 @@ class Command(BaseCommand):
         vars(websocket_protocol)["pformat"] = repr
         http_protocol.WebRequest = BoundedRequest
         ws_protocol.WebSocketFactory.protocol = BoundedSocket
+        (endpoint,) = build_endpoint_description_strings(host=host, port=port)
         server = BoundedServer(
             application,
-            endpoints=build_endpoint_description_strings(host=host, port=port),
+            endpoints=[f"{endpoint}:backlog={BACKLOG}"],
             signal_handlers=False,
             websocket_timeout=SOCKET_S,
             websocket_max_message_size=FRAME_BYTES,
