@@ -1,7 +1,8 @@
 """The languages that the widget speaks, and which of them a visitor is spoken to in.
 
 A language is a file of words in `catalogues/`. English has none: the panel knows it by itself, and
-says in it whatever a catalogue lacks.
+says in it whatever a catalogue lacks. Behind `=` it also holds what a new widget says until its
+operator writes something else: the panel says that in the visitor's language, too.
 """
 
 import json
@@ -47,8 +48,9 @@ def known() -> list[str]:
 
 
 def names() -> set[str]:
-    """Return the names of all words that a catalogue may hold."""
-    return {name for words in catalogues().values() for name in words}
+    """Return the names of all words that a widget may say otherwise."""
+    found = {name for words in catalogues().values() for name in words}
+    return {name for name in found if not name.startswith("=")}
 
 
 def find(tag: str) -> Language | None:

@@ -126,6 +126,16 @@ def test_an_unknown_widget_is_told_in_the_visitors_language(server: Server) -> N
 
 
 @pytest.mark.parametrize("tag", sorted(languages.catalogues()))
+def test_a_new_widget_says_all_that_it_says_in_each_language(tag: str) -> None:
+    new = Widget()
+    said = {new.title, new.subtitle, new.greeting}
+    said |= {reason["label"] for reason in [*new.reasons_up, *new.reasons_down]}
+    words = languages.catalogues()[tag]
+    assert {name for name in words if name.startswith("=")} == {f"={phrase}" for phrase in said}
+    assert all(words[f"={phrase}"] not in ("", phrase) for phrase in said)
+
+
+@pytest.mark.parametrize("tag", sorted(languages.catalogues()))
 def test_a_catalogue_is_small(tag: str) -> None:
     words = json.dumps(languages.catalogues()[tag], ensure_ascii=False, separators=(",", ":"))
     assert len(gzip.compress(words.encode(), 9)) <= 2_500

@@ -1,6 +1,7 @@
 // Every word of the interface, in English. Other languages are catalogues of the same names (chatwidget/catalogues), of
 // which the panel's page brings one; what it lacks is said in English, and a widget's own texts (Settings.texts) win
-// over both. `{name}` is replaced by a value.
+// over both. `{name}` is replaced by a value. A catalogue also holds, behind "=", what a new widget says until its
+// operator writes something better: a title in English that nobody chose is not what a German visitor should read.
 
 export const en = {
   title: "",
@@ -15,7 +16,7 @@ export const en = {
   file_remove: "Remove {name}",
   uploading: "Uploading…",
   file_size: "Too large: at most {size}",
-  file_type: "Files of this kind cannot be sent",
+  file_type: "Such files cannot be sent",
   file_count: "At most {count} files",
   file_failed: "Could not be uploaded",
   files_gone: "Its files could not be sent. Please attach them again.",
@@ -29,7 +30,7 @@ export const en = {
   sound: "Sound for answers",
   download: "Download this chat",
   erase: "Delete my data",
-  erase_sure: "Delete all your chats and ratings? Nobody can bring them back.",
+  erase_sure: "Delete all your chats and ratings? This cannot be undone.",
   erase_all: "Delete everything",
   erased: "Everything was deleted.",
   cancel: "Cancel",
@@ -90,8 +91,8 @@ export const en = {
   agent_unavailable: "The assistant cannot be reached right now.",
   agent_timeout: "The assistant took too long to answer.",
   agent_rejected: "The assistant did not accept this message.",
-  agent_misconfigured: "The assistant is not set up correctly. The site's team has to look at it.",
-  interrupted: "The answer was cut off.",
+  agent_misconfigured: "The assistant is not set up correctly. The site's team must fix it.",
+  interrupted: "This answer was cut off.",
   answer_failed: "Something went wrong with this answer.",
 
   rate_limited: "That was a lot of messages in a short time.",
@@ -103,22 +104,23 @@ export const en = {
   widget_paused: "This chat is taking a break.",
   unreachable: "The chat cannot be reached right now.",
   refused: "This could not be sent.",
-
-  // Said by the service itself, in place of a panel.
-  unavailable: "This chat is not available",
 } as const;
 
 export type TextKey = keyof typeof en;
-export type Catalogue = Partial<Record<TextKey, string>>;
+/** A phrase of the operator's, or one that was left as it is. */
+type Phrase = `=${string}`;
+export type Catalogue = Partial<Record<TextKey | Phrase, string>>;
 /** Says `key` in the visitor's language. */
-export type Text = (key: TextKey, values?: Record<string, string | number>) => string;
+export type Text = (key: TextKey | Phrase, values?: Record<string, string | number>) => string;
 
 /** Says things in the `words` of `locale`, which also writes numbers, or else in English; `own` wins. */
 export function texts(locale: string, own: Readonly<Record<string, string>>, words: Catalogue = {}): Text {
-  return (key, values = {}) =>
-    (own[key] || words[key] || en[key]).replace(/\{(\w+)\}/g, (whole, name) =>
+  return (key, values = {}) => {
+    const said = own[key] || words[key] || (en[key as TextKey] ?? key.slice(1));
+    return (words[`=${said}`] || said).replace(/\{(\w+)\}/g, (whole, name) =>
       (values[name] ?? whole).toLocaleString(locale),
     );
+  };
 }
 
 export const isKey = (code: string): code is TextKey => Object.hasOwn(en, code);

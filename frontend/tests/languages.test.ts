@@ -15,6 +15,9 @@ const languages = readdirSync(CATALOGUES).map(
 );
 const keys = (Object.keys(en) as TextKey[]).filter((key) => en[key]);
 
+/** In place of a panel. */
+const SAID_BY_THE_SERVICE = "unavailable";
+
 /** What is the same word in both. */
 const SAME: Record<string, TextKey[]> = {
   de: ["person", "code", "comment_optional"],
@@ -30,7 +33,8 @@ test("there are at least twelve languages beside English, and two of them run fr
 });
 
 test.each(languages)("%s has exactly the names of English, in its order", (_, words) => {
-  expect(Object.keys(words)).toEqual(keys);
+  const names = Object.keys(words).filter((name) => name[0] !== "=");
+  expect(names).toEqual([...keys, SAID_BY_THE_SERVICE]);
 });
 
 test.each(languages)("%s fills in the values that English fills in", (_, words) => {
@@ -57,6 +61,23 @@ test.each(languages)(
 test("a language's words are said, the widget's own win over them, and English fills the gaps", () => {
   const say = texts("de-AT", { send: "Los" }, { send: "Senden", stop: "Anhalten" });
   expect([say("send"), say("stop"), say("close")]).toEqual(["Los", "Anhalten", "Close chat"]);
+});
+
+test("what an operator left as it is, is said in the visitor's language, and what they wrote is not touched", () => {
+  const words = { "=Chat with us": "Schreiben Sie uns", "=Complete": "Vollständig" };
+  const left = texts("de", { title: "Chat with us" }, words);
+  expect([left("title"), left("subtitle"), left("=Complete")]).toEqual([
+    "Schreiben Sie uns",
+    "",
+    "Vollständig",
+  ]);
+  const written = texts("de", { title: "Ask Ben" }, words);
+  expect([written("title"), written("=send"), written("=Cheap {x}")]).toEqual([
+    "Ask Ben",
+    "send",
+    "Cheap {x}",
+  ]);
+  expect(texts("en", { title: "Chat with us" })("title")).toBe("Chat with us");
 });
 
 test("numbers are written as the language writes them", () => {

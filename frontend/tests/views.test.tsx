@@ -184,7 +184,7 @@ describe("the composer", () => {
     const scrolled = vi.spyOn(Element.prototype, "scrollTo");
     await act(() => chat.files!.add([new File(["1"], "tax.exe")]));
     await settle();
-    expect(said()).toBe("tax.exe: Files of this kind cannot be sent");
+    expect(said()).toBe("tax.exe: Such files cannot be sent");
     expect(scrolled.mock.contexts.at(-1)).toBe(one(".composer .files"));
   });
 

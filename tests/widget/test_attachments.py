@@ -122,7 +122,7 @@ def test_what_cannot_be_sent_is_said_and_keeps_nothing_else_back(
         bill("setup.exe"),
         bill("huge.pdf", b"x" * (10 * 1024 * 1024 + 1)),
     )
-    expect(waiting(bubble).nth(0)).to_contain_text("Files of this kind cannot be sent")
+    expect(waiting(bubble).nth(0)).to_contain_text("Such files cannot be sent")
     expect(waiting(bubble).nth(1)).to_contain_text(re.compile("Too large: at most 10.MB"))
     pick(bubble, *(bill(f"{number}.pdf") for number in range(6)))
     expect(waiting(bubble).nth(7)).to_contain_text("At most 5 files")

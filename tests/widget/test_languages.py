@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import BrowserContext, FrameLocator, Page, expect
 
 from chatwidget.models import Widget
+from feedback.models import Feedback
 from tests.server import Server
 from tests.simulators.openai import OpenAISimulator
 
@@ -173,6 +174,26 @@ def test_a_widget_without_a_language_speaks_the_visitors(
     expect(bubble.panel.locator("html")).to_have_attribute("lang", "ja-JP")
     expect(bubble.button("メッセージを送信")).to_be_visible()
     japanese.close()
+
+
+def test_what_the_operator_left_as_it_is_is_said_in_the_visitors_language(
+    page: Page, site: Site, widget: Widget, server: Server
+) -> None:
+    widget.reasons_down[0]["label"] = "Plain wrong"
+    bubble = arrive(page, site, widget, server, "de")
+    expect(bubble.panel.locator(".head h1")).to_have_text("Schreiben Sie uns")
+    expect(bubble.panel.get_by_text("Wir antworten sofort")).to_be_visible()
+    bubble.ask("Hi")
+    thumbs = bubble.panel.locator(".thumbs button")
+    thumbs.last.click()
+    expect(bubble.button("Plain wrong")).to_be_visible()
+    with page.expect_response(lambda answer: answer.json().get("reasons") == ["incomplete"]):
+        bubble.button("Unvollständig").click()
+    assert Feedback.objects.get(message__conversation__visitor__widget=widget).reasons == [
+        "incomplete"
+    ]
+    page.evaluate("ChatWidget.setLocale('ar')")
+    expect(bubble.button("ناقصة")).to_be_visible()
 
 
 def test_a_widgets_own_words_win_over_every_language(

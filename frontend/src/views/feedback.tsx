@@ -136,7 +136,7 @@ export function AnswerActions({ message }: { message: Message }) {
                 const toggled = on ? chosen.filter((each) => each !== key) : [...chosen, key];
                 return (
                   <button key={key} type="button" aria-pressed={on} onClick={() => put({ reasons: toggled })}>
-                    {label}
+                    {text(`=${label}`)}
                   </button>
                 );
               })}
