@@ -22,6 +22,13 @@ async def ask(server: Server, widget: Widget, text: str = QUESTION) -> JSON:
         return await visitor.ask_and_wait(text)
 
 
+async def ask_again(visitor: Visitor, conversation: str, text: str = "And then?") -> JSON:
+    """Ask in a conversation that has begun. Returns the answer at its end."""
+    async with visitor.socket(conversation) as socket:
+        asked = await visitor.ask(conversation, text)
+        return await socket.final(asked["answer"])
+
+
 def row(answer: JSON) -> Message:
     """Return the answer as it is stored."""
     return Message.objects.get(pk=answer["id"])

@@ -16,7 +16,7 @@ from ..simulators.clarityq import ClarityQSimulator
 from ..simulators.clarityq_product import REMARK, SECRET_SQL, Answer, Failure, rows
 from ..simulators.faults import DropAfter, Html, RateLimited, Stall, Status
 from ..visitor import Visitor
-from .asking import QUESTION, ask, failure, marked, set_options
+from .asking import QUESTION, ask, ask_again, failure, marked, set_options
 from .cases.clarityq import ClarityQCase
 
 CASE = ClarityQCase
@@ -47,11 +47,10 @@ async def test_each_question_has_a_conversation_of_its_own_there(
     server: Server, widget: Widget, clarityq: ClarityQSimulator
 ) -> None:
     async with Visitor(server.url, widget.key) as visitor:
-        here = await visitor.conversation()
-        async with visitor.socket(here) as socket:
-            for text in (QUESTION, "And before?"):
-                asked = await visitor.ask(here, text)
-                assert (await socket.final(asked["answer"]))["status"] == "completed"
+        first = await visitor.ask_and_wait(QUESTION)
+        here = first["conversation"]
+        second = await ask_again(visitor, here, "And before?")
+    assert first["status"] == second["status"] == "completed"
     assert len(clarityq.asked) == 2
     stored = Message.objects.filter(conversation_id=here, role="agent").order_by("position")
     assert [one.upstream["conversation"] for one in stored] == list(clarityq.conversations)
@@ -257,10 +256,8 @@ async def test_a_long_table_says_what_it_leaves_out(
 async def second_prompt(server: Server, widget: Widget, clarityq: ClarityQSimulator) -> str:
     clarityq.answer = lambda _: "Ten million."
     async with Visitor(server.url, widget.key) as visitor:
-        here = await visitor.conversation()
-        async with visitor.socket(here) as socket:
-            for text in (QUESTION, "And before?"):
-                await socket.final((await visitor.ask(here, text))["answer"])
+        first = await visitor.ask_and_wait(QUESTION)
+        await ask_again(visitor, first["conversation"], "And before?")
     return clarityq.asked[1]
 
 
@@ -277,9 +274,8 @@ async def test_a_reply_to_the_agents_own_question_is_asked_together_with_the_fir
     async with Visitor(server.url, widget.key) as visitor:
         first = await visitor.ask_and_wait("What is our revenue?")
         assert first["text"] == "Which region do you mean?"
-        async with visitor.socket(first["conversation"]) as socket:
-            asked = await visitor.ask(first["conversation"], "North")
-            assert (await socket.final(asked["answer"]))["text"] == "Ten million."
+        second = await ask_again(visitor, first["conversation"], "North")
+        assert second["text"] == "Ten million."
 
 
 async def test_a_question_is_asked_alone_where_context_is_switched_off(

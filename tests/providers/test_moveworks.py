@@ -15,7 +15,7 @@ from ..simulators.faults import Drop, DropAfter, Fault, Html, RateLimited, Stall
 from ..simulators.moveworks import MoveworksSimulator
 from ..simulators.moveworks_ledger import Failure, Reply, Vote
 from ..visitor import JSON, Visitor
-from .asking import QUESTION, ask, completed, failure, row, set_options
+from .asking import QUESTION, ask, ask_again, completed, failure, row, set_options
 from .cases.moveworks import MoveworksCase
 
 CASE = MoveworksCase
@@ -74,10 +74,9 @@ async def test_a_second_question_goes_to_the_same_conversation(
     server: Server, widget: Widget, moveworks: MoveworksSimulator
 ) -> None:
     async with Visitor(server.url, widget.key) as visitor:
-        here = await visitor.conversation()
-        async with visitor.socket(here) as socket:
-            for text in (QUESTION, "And tomorrow?"):
-                completed(await socket.final((await visitor.ask(here, text))["answer"]))
+        first = await visitor.ask_and_wait(QUESTION)
+        completed(first)
+        completed(await ask_again(visitor, first["conversation"], "And tomorrow?"))
     assert len(moveworks.conversations) == 1
     assert asked(moveworks) == [QUESTION, "And tomorrow?"]
 
@@ -244,11 +243,9 @@ async def test_the_same_question_again_is_not_answered_by_the_first(
     texts = iter(["First answer.", "Second answer."])
     moveworks.answer = lambda _: next(texts)
     async with Visitor(server.url, widget.key) as visitor:
-        here = await visitor.conversation()
-        async with visitor.socket(here) as socket:
-            await socket.final((await visitor.ask(here, QUESTION))["answer"])
-            moveworks.fail_next("stream", DropAfter() if arrived else Drop())
-            answer = await socket.final((await visitor.ask(here, QUESTION))["answer"])
+        first = await visitor.ask_and_wait(QUESTION)
+        moveworks.fail_next("stream", DropAfter() if arrived else Drop())
+        answer = await ask_again(visitor, first["conversation"], QUESTION)
     assert (answer["status"], answer["text"]) == (
         ("completed", "Second answer.") if arrived else ("failed", "")
     )
@@ -720,12 +717,10 @@ async def test_another_users_key_begins_another_conversation(
     server: Server, widget: Widget, agent: Agent, moveworks: MoveworksSimulator
 ) -> None:
     async with Visitor(server.url, widget.key) as visitor:
-        here = await visitor.conversation()
-        async with visitor.socket(here) as socket:
-            await socket.final((await visitor.ask(here, QUESTION))["answer"])
-            moveworks.users["other-key"] = "two@example.com"
-            set_credentials(agent, api_key="other-key")
-            answer = await socket.final((await visitor.ask(here, "And tomorrow?"))["answer"])
+        first = await visitor.ask_and_wait(QUESTION)
+        moveworks.users["other-key"] = "two@example.com"
+        set_credentials(agent, api_key="other-key")
+        answer = await ask_again(visitor, first["conversation"], "And tomorrow?")
     completed(answer)
     assert {one.user for one in moveworks.conversations.values()} == {
         "one@example.com",

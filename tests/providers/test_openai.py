@@ -14,7 +14,7 @@ from ..simulators.faults import Drop, Fault, Html, RateLimited, Stall, Status
 from ..simulators.openai import OpenAISimulator
 from ..simulators.openai_stream import EarlyEnding, ErrorShape, LateEnding, ThoughtsIn
 from ..visitor import Visitor
-from .asking import ask, completed, failure
+from .asking import ask, ask_again, completed, failure
 
 
 def make_model(openai: OpenAISimulator, **options: object) -> Widget:
@@ -65,11 +65,8 @@ async def test_the_system_prompt_comes_first_and_the_past_in_order(
 ) -> None:
     widget = make_model(openai, system_prompt="Be brief.")
     async with Visitor(server.url, widget.key) as visitor:
-        conversation = await visitor.conversation()
-        async with visitor.socket(conversation) as socket:
-            for text in ("First", "Second"):
-                asked = await visitor.ask(conversation, text)
-                await socket.final(asked["answer"])
+        first = await visitor.ask_and_wait("First")
+        await ask_again(visitor, first["conversation"], "Second")
     assert openai.sends[1]["messages"] == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "First"},
@@ -107,13 +104,9 @@ async def test_an_answer_that_was_asked_for_again_joins_the_one_before(
     openai.tokens = lambda messages: [f"To {messages[-1]['content'][-5:]}"]
     async with Visitor(server.url, widget.key) as visitor:
         failed = await visitor.ask_and_wait("First")
-        here = failed["conversation"]
-        async with visitor.socket(here) as socket:
-            asked = await visitor.ask(here, "Later")
-            await socket.final(asked["answer"])
-            assert (await visitor.retry_and_wait(failed))["status"] == "completed"
-            asked = await visitor.ask(here, "Third")
-            answer = await socket.final(asked["answer"])
+        await ask_again(visitor, failed["conversation"], "Later")
+        assert (await visitor.retry_and_wait(failed))["status"] == "completed"
+        answer = await ask_again(visitor, failed["conversation"], "Third")
     assert answer["status"] == "completed"
     assert [one["content"] for one in openai.sends[-1]["messages"]] == [
         "First\n\nLater",
@@ -145,9 +138,7 @@ async def test_the_past_is_bounded_from_its_newest_end(
         past = [(("visitor", "agent")[n % 2], f"message {n}!") for n in range(6)]  # 10 characters
         conversation = make_conversation(past, visitor=make_visitor(widget))
         type(conversation).objects.filter(pk=conversation.pk).update(visitor=visitor.id)
-        async with visitor.socket(str(conversation.pk)) as socket:
-            asked = await visitor.ask(str(conversation.pk), "Now")
-            assert (await socket.final(asked["answer"]))["status"] == "completed"
+        assert (await ask_again(visitor, str(conversation.pk), "Now"))["status"] == "completed"
     texts = [message["content"] for message in openai.sends[0]["messages"]]
     assert texts == [*[text for _, text in past[6 - kept :]], "Now"]
 

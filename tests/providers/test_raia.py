@@ -23,7 +23,7 @@ from ..simulators.raia import RaiaSimulator
 from ..simulators.raia_ledger import Failure, Reply
 from ..visitor import JSON, Socket, Visitor
 from ..waiting import eventually
-from .asking import ask, failure
+from .asking import ask, ask_again, failure
 
 TURN = ["search_user", "create_user", "create_conversation", "send", "poll"]
 
@@ -66,9 +66,7 @@ async def test_a_second_turn_uses_the_same_user_and_conversation(
 ) -> None:
     async with Visitor(server.url, widget.key) as visitor:
         first = await visitor.ask_and_wait("First")
-        async with visitor.socket(first["conversation"]) as socket:
-            asked = await visitor.ask(first["conversation"], "Second")
-            await socket.final(asked["answer"])
+        await ask_again(visitor, first["conversation"], "Second")
         await visitor.ask_and_wait("In another conversation")
     assert operations(raia) == [*TURN, "send", "poll", "create_conversation", "send", "poll"]
     assert len(raia.users) == 1
@@ -348,9 +346,7 @@ async def test_the_newest_of_two_same_questions_is_looked_up(
     async with Visitor(server.url, widget.key) as visitor:
         first = await visitor.ask_and_wait("Same")
         raia.fail_next("send", DropAfter())
-        async with visitor.socket(first["conversation"]) as socket:
-            asked = await visitor.ask(first["conversation"], "Same")
-            second = await socket.final(asked["answer"])
+        second = await ask_again(visitor, first["conversation"], "Same")
     assert (first["text"], second["text"]) == ("First answer", "Second answer")
     assert len(raia.sends) == 2
 
@@ -386,9 +382,8 @@ async def test_an_older_same_question_is_not_taken_for_a_lost_one(
     async with Visitor(server.url, widget.key) as visitor:
         first = await visitor.ask_and_wait("Same")
         raia.fail_next("send", Drop())
-        async with visitor.socket(first["conversation"]) as socket:
-            asked = await visitor.ask(first["conversation"], "Same")
-            assert failure(await socket.final(asked["answer"]))[0] == "agent_unavailable"
+        second = await ask_again(visitor, first["conversation"], "Same")
+    assert failure(second)[0] == "agent_unavailable"
     assert len(raia.sends) == 1
 
 
@@ -540,9 +535,7 @@ async def test_a_key_revoked_in_the_middle_is_the_operators(
     async with Visitor(server.url, widget.key) as visitor:
         first = await visitor.ask_and_wait("Hello")
         key, raia.key = raia.key, "another"
-        async with visitor.socket(first["conversation"]) as socket:
-            asked = await visitor.ask(first["conversation"], "Still there?")
-            code, problem = failure(await socket.final(asked["answer"]))
+        code, problem = failure(await ask_again(visitor, first["conversation"], "Still there?"))
     assert code == "agent_misconfigured"
     assert "INVALID_CREDENTIALS" in problem
     assert key not in problem
@@ -562,9 +555,8 @@ async def test_a_conversation_deleted_at_raia_goes_on_in_a_new_one(
                 del raia.users[user]
         for conversation in [*raia.conversations]:
             raia.delete_conversation(conversation)
-        async with visitor.socket(first["conversation"]) as socket:
-            asked = await visitor.ask(first["conversation"], "Still there?")
-            assert (await socket.final(asked["answer"]))["status"] == "completed"
+        answer = await ask_again(visitor, first["conversation"], "Still there?")
+    assert answer["status"] == "completed"
     assert len(raia.conversations) == 1
     stored = Conversation.objects.get(pk=first["conversation"])
     assert [stored.upstream["conversation"]] == [*raia.conversations]
@@ -594,9 +586,8 @@ async def test_a_conversation_that_is_there_is_not_replaced(
     async with Visitor(server.url, widget.key) as visitor:
         first = await visitor.ask_and_wait("Hello")
         raia.fail_next("send", fault)
-        async with visitor.socket(first["conversation"]) as socket:
-            asked = await visitor.ask(first["conversation"], "Still there?")
-            assert (await socket.final(asked["answer"]))["status"] == "failed"
+        answer = await ask_again(visitor, first["conversation"], "Still there?")
+    assert answer["status"] == "failed"
     assert len(raia.conversations) == 1
     assert len(raia.calls("send")) == 2
 
@@ -608,9 +599,7 @@ async def test_a_send_that_was_lost_is_not_repeated_in_a_new_conversation(
         first = await visitor.ask_and_wait("Hello")
         raia.delete_conversation(next(iter(raia.conversations)))
         raia.fail_next("send", Drop())
-        async with visitor.socket(first["conversation"]) as socket:
-            asked = await visitor.ask(first["conversation"], "Still there?")
-            answer = await socket.final(asked["answer"])
+        answer = await ask_again(visitor, first["conversation"], "Still there?")
     assert failure(answer) == ("agent_unavailable", "the connection to raia broke")
     assert len(raia.calls("send")) == 2
     assert raia.conversations == {}
@@ -716,9 +705,7 @@ async def test_a_question_asked_just_after_the_hand_back_is_answered(
         [upstream] = raia.conversations
         Conversation.objects.filter(pk=first["conversation"]).update(mode="human", sync_at=None)
         assert raia.conversations[upstream].mode == "ai"  # which we have not heard of
-        async with visitor.socket(first["conversation"]) as socket:
-            asked = await visitor.ask(first["conversation"], "Hello again")
-            answer = await socket.final(asked["answer"])
+        answer = await ask_again(visitor, first["conversation"], "Hello again")
     assert answer["status"] == "completed"
 
 

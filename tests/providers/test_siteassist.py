@@ -20,9 +20,9 @@ from ..simulators.base import Received
 from ..simulators.faults import DropAfter, Fault, Html, Stall, Status
 from ..simulators.siteassist import DOCUMENT, Refused, SiteAssistSimulator
 from ..simulators.siteassist_project import Answer, Failure
-from ..visitor import JSON, Socket, Visitor
+from ..visitor import Socket, Visitor
 from ..waiting import eventually
-from .asking import ask, failure, marked, row, set_options
+from .asking import ask, ask_again, failure, marked, row, set_options
 from .cases.siteassist import SiteAssistCase
 
 CASE = SiteAssistCase
@@ -31,11 +31,6 @@ CASE = SiteAssistCase
 @pytest.fixture
 def siteassist(case: SiteAssistCase) -> SiteAssistSimulator:
     return case.simulator
-
-
-async def ask_again(visitor: Visitor, conversation: str, text: str = "And then?") -> JSON:
-    async with visitor.socket(conversation) as socket:
-        return await socket.final((await visitor.ask(conversation, text))["answer"])
 
 
 def looks(siteassist: SiteAssistSimulator) -> list[Received]:
