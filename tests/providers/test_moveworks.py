@@ -388,9 +388,13 @@ async def test_a_failing_moment_while_polling_is_waited_out(
 # --- after a crash --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stored", [True, False], ids=["id stored", "id never heard"])
+@pytest.mark.parametrize(
+    ("stored", "faults"),
+    [(True, []), (False, []), (False, [Html(502), Status(500)])],
+    ids=["id stored", "id never heard", "id never heard, and the vendor fails for a moment"],
+)
 async def test_after_a_crash_the_answer_is_found_and_nothing_sent_again(
-    widget: Widget, moveworks: MoveworksSimulator, stored: bool
+    widget: Widget, moveworks: MoveworksSimulator, stored: bool, faults: list[Fault]
 ) -> None:
     moveworks.hold()
     if not stored:
@@ -404,29 +408,11 @@ async def test_after_a_crash_the_answer_is_found_and_nothing_sent_again(
                 await upstream_known(question["answer"])
             server.kill()
             moveworks.let_go()
+            moveworks.fail_next("list_messages", *faults)
             server.start()
             async with visitor.socket(here) as socket:
                 completed(await socket.final(question["answer"]))
     assert asked(moveworks) == [QUESTION]
-    assert len(moveworks.calls("stream")) == 1
-
-
-async def test_after_a_crash_the_question_is_looked_up_while_the_vendor_fails_for_a_moment(
-    widget: Widget, moveworks: MoveworksSimulator
-) -> None:
-    moveworks.odd.ending = "silent"
-    moveworks.hold()
-    with Server() as server:
-        async with Visitor(server.url, widget.key) as visitor:
-            here = await visitor.conversation()
-            question = await visitor.ask(here, QUESTION)
-            await moveworks.eventually(lambda: moveworks.sends)
-            server.kill()
-            moveworks.let_go()
-            moveworks.fail_next("list_messages", Html(502), Status(500))
-            server.start()
-            async with visitor.socket(here) as socket:
-                completed(await socket.final(question["answer"]))
     assert len(moveworks.calls("stream")) == 1
 
 
