@@ -14,11 +14,14 @@ from playwright.sync_api import expect
 from chatwidget.models import Conversation
 
 from . import stack
+from .cast import under_test
 from .environment import DATA_DIR, OUTGROWN
+from .providers.cases.siteassist import SiteAssistCase
 from .reliability.report import summary_lines
 from .server import Server
 from .simulators.openai import OpenAISimulator
 from .simulators.raia import RaiaSimulator
+from .simulators.siteassist import SiteAssistSimulator
 
 expect.set_options(timeout=20_000)  # a busy machine's browser may need longer than 5 s
 
@@ -121,3 +124,15 @@ def openai() -> Iterator[OpenAISimulator]:
     with OpenAISimulator() as simulator:
         yield simulator
         assert simulator.violations == []
+
+
+@pytest.fixture
+def siteassist_case() -> Iterator[SiteAssistCase]:
+    """SiteAssist, and how an agent is set up there."""
+    with under_test(SiteAssistCase()) as case:
+        yield case
+
+
+@pytest.fixture
+def siteassist(siteassist_case: SiteAssistCase) -> SiteAssistSimulator:
+    return siteassist_case.simulator

@@ -109,6 +109,17 @@ class Server:
 
 
 @contextmanager
+def in_place_of(server: Server, **env: str) -> Iterator[Server]:
+    """A server with `env` added, alone at work: the one that runs is down meanwhile."""
+    server.stop()
+    try:
+        with Server(**env) as other:
+            yield other
+    finally:
+        server.start()
+
+
+@contextmanager
 def worker(log: IO[str] | None = None, **env: str) -> Iterator[subprocess.Popen[str]]:
     """A `manage.py worker` that runs; it is ended if the test has not done so."""
     process = subprocess.Popen(

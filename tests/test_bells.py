@@ -7,9 +7,9 @@ import pytest
 from chatwidget.models import Conversation, Widget
 from chatwidget.providers import siteassist as adapter
 
-from .cast import make_agent, make_widget, under_test
+from .cast import make_agent, make_widget
 from .providers.cases.siteassist import SiteAssistCase
-from .server import Server
+from .server import Server, in_place_of
 from .simulators.faults import Drop, Fault, Redirect, Status
 from .simulators.siteassist import SiteAssistSimulator
 from .visitor import Socket, Visitor
@@ -17,19 +17,8 @@ from .waiting import eventually
 
 
 @pytest.fixture
-def case() -> Iterator[SiteAssistCase]:
-    with under_test(SiteAssistCase()) as case:
-        yield case
-
-
-@pytest.fixture
-def siteassist(case: SiteAssistCase) -> SiteAssistSimulator:
-    return case.simulator
-
-
-@pytest.fixture
-def widget(case: SiteAssistCase) -> Widget:
-    settings = case.agent()
+def widget(siteassist_case: SiteAssistCase) -> Widget:
+    settings = siteassist_case.agent()
     settings["options"]["human_socket"] = "on"
     return make_widget(make_agent("With a bell", **settings))
 
@@ -37,12 +26,8 @@ def widget(case: SiteAssistCase) -> Widget:
 @pytest.fixture
 def slow(server: Server) -> Iterator[Server]:
     """A server that looks for people's words once a minute only."""
-    server.stop()
-    try:
-        with Server(HUMAN_POLL_S="60") as slow:
-            yield slow
-    finally:
-        server.start()
+    with in_place_of(server, HUMAN_POLL_S="60") as slow:
+        yield slow
 
 
 async def to_a_person(visitor: Visitor, siteassist: SiteAssistSimulator) -> tuple[str, str]:

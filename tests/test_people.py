@@ -7,9 +7,9 @@ import pytest
 
 from chatwidget.models import Widget
 
-from .cast import make_agent, make_widget, under_test
+from .cast import make_agent, make_widget
 from .providers.cases.siteassist import SiteAssistCase
-from .server import Server
+from .server import Server, in_place_of
 from .simulators.base import Received
 from .simulators.faults import Fault, Status
 from .simulators.siteassist import Refused, SiteAssistSimulator
@@ -22,30 +22,15 @@ SLOW_S = 20 * POLL_S
 
 
 @pytest.fixture
-def case() -> Iterator[SiteAssistCase]:
-    with under_test(SiteAssistCase()) as case:
-        yield case
-
-
-@pytest.fixture
-def siteassist(case: SiteAssistCase) -> SiteAssistSimulator:
-    return case.simulator
-
-
-@pytest.fixture
-def widget(case: SiteAssistCase) -> Widget:
-    return make_widget(make_agent("With people", **case.agent()))
+def widget(siteassist_case: SiteAssistCase) -> Widget:
+    return make_widget(make_agent("With people", **siteassist_case.agent()))
 
 
 @pytest.fixture
 def quick(server: Server) -> Iterator[Server]:
     """A server that looks for people's words every POLL_S."""
-    server.stop()
-    try:
-        with Server(HUMAN_POLL_S=str(POLL_S)) as quick:
-            yield quick
-    finally:
-        server.start()
+    with in_place_of(server, HUMAN_POLL_S=str(POLL_S)) as quick:
+        yield quick
 
 
 async def to_a_person(visitor: Visitor, siteassist: SiteAssistSimulator) -> str:

@@ -40,12 +40,6 @@ def raia_case() -> Iterator[RaiaCase]:
         yield case
 
 
-@pytest.fixture
-def siteassist_case() -> Iterator[SiteAssistCase]:
-    with under_test(SiteAssistCase()) as case:
-        yield case
-
-
 def agent_of(case: Case) -> Agent:
     return make_agent(f"At {case.provider}", **case.agent())
 
