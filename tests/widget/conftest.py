@@ -132,6 +132,16 @@ def bubble(page: Page, site: Site, widget: Widget, server: Server) -> Bubble:
     return Bubble(page)
 
 
+@pytest.fixture
+def forbidden(page: Page, site: Site, widget: Widget, server: Server) -> Bubble:
+    """The same on the page of a site that may not show it."""
+    widget.origins = ["https://elsewhere.example"]
+    widget.save()
+    embed(site, widget, server)
+    page.goto(site.origin)
+    return Bubble(page)
+
+
 @pytest.fixture(scope="session")
 def axe() -> str:
     """axe-core's script."""

@@ -424,40 +424,26 @@ def listen(page: Page) -> None:
     page.evaluate("window.errors = [], ChatWidget.on('error', (error) => errors.push(error)), 0")
 
 
-def test_an_origin_that_is_not_allowed_is_named(
-    page: Page, site: Site, widget: Widget, server: Server
-) -> None:
-    widget.origins = ["https://elsewhere.example"]
-    widget.save()
-    embed(site, widget, server)
-    page.goto(site.origin)
+def test_an_origin_that_is_not_allowed_is_named(forbidden: Bubble, page: Page, site: Site) -> None:
     listen(page)
-    bubble = Bubble(page)
-    words = complaint(page, "origin_not_allowed", bubble.launcher.click)
+    words = complaint(page, "origin_not_allowed", forbidden.launcher.click)
     assert words == f"add {site.origin} to the widget's sites in the admin"
-    expect(bubble.panel.get_by_role("heading")).to_have_text("This chat is not available here")
+    expect(forbidden.panel.get_by_role("heading")).to_have_text("This chat is not available here")
     page.wait_for_function("errors.length === 1")
     assert page.evaluate("errors") == [{"code": "origin_not_allowed", "message": words}]
-    bubble.button("Close").click()
-    expect(bubble.launcher).to_have_attribute("aria-expanded", "false")
+    forbidden.button("Close").click()
+    expect(forbidden.launcher).to_have_attribute("aria-expanded", "false")
     page.reload()
-    expect(bubble.launcher).to_be_visible()
+    expect(forbidden.launcher).to_be_visible()
 
 
-def test_the_browsers_own_page_of_refusal_is_never_seen(
-    page: Page, site: Site, widget: Widget, server: Server
-) -> None:
-    widget.origins = ["https://elsewhere.example"]
-    widget.save()
-    embed(site, widget, server)
-    page.goto(site.origin)
-    bubble = Bubble(page)
+def test_the_browsers_own_page_of_refusal_is_never_seen(forbidden: Bubble, page: Page) -> None:
     frame = page.locator("iframe")
-    bubble.launcher.click()
-    expect(bubble.launcher).to_have_attribute("aria-expanded", "true")
+    forbidden.launcher.click()
+    expect(forbidden.launcher).to_have_attribute("aria-expanded", "true")
     expect(frame).to_have_css("opacity", "0")
     assert "doctor" not in str(frame.get_attribute("src")), "refused, and nothing in its place yet"
-    expect(bubble.panel.get_by_role("heading")).to_have_text("This chat is not available here")
+    expect(forbidden.panel.get_by_role("heading")).to_have_text("This chat is not available here")
     expect(frame).to_have_css("opacity", "1")
 
 

@@ -172,15 +172,8 @@ def test_an_unknown_widget_says_so_in_plain_words(page: Page, server: Server) ->
     expect(page.get_by_text("This chat is not available")).to_be_visible()
 
 
-def test_a_forbidden_site_cannot_show_the_panel(
-    page: Page, site: Site, widget: Widget, server: Server
-) -> None:
-    widget.origins = ["https://elsewhere.example"]
-    widget.save()
-    embed(site, widget, server)
-    page.goto(site.origin)
-    bubble = Bubble(page)
-    bubble.launcher.click()
+def test_a_forbidden_site_cannot_show_the_panel(forbidden: Bubble, page: Page) -> None:
+    forbidden.launcher.click()
     expect(page.locator("iframe")).to_be_attached()
     page.wait_for_function("performance.getEntriesByType('resource').length > 0")
-    expect(bubble.panel.get_by_role("log")).to_have_count(0)
+    expect(forbidden.panel.get_by_role("log")).to_have_count(0)
