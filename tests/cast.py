@@ -19,6 +19,7 @@ from feedback.models import Delivery, Feedback, State
 
 if TYPE_CHECKING:
     from .providers.cases import Case
+    from .simulators.openai import OpenAISimulator
 
 Vendor = TypeVar("Vendor", bound="Case")
 
@@ -34,6 +35,17 @@ def make_agent(
     agent.credentials = credentials or {}
     agent.save()
     return agent
+
+
+def openai_agent(openai: "OpenAISimulator", **options: object) -> Agent:
+    """Make an agent at the simulator."""
+    return make_agent(
+        "Model",
+        "openai",
+        base_url=openai.base_url,
+        credentials={"api_key": openai.key},
+        options={"model": openai.model} | options,
+    )
 
 
 def make_widget(agent: Agent | None = None, **fields: Any) -> Widget:

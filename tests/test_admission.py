@@ -19,7 +19,7 @@ from chatwidget.models import Conversation, Message, Widget
 from chatwidget.problems import Problem
 from chatwidget.process import Process
 
-from .cast import add_message, make_agent, make_conversation, make_widget
+from .cast import add_message, make_agent, make_conversation, make_widget, openai_agent
 from .server import Server
 from .simulators.faults import Stall
 from .simulators.openai import OpenAISimulator
@@ -63,14 +63,9 @@ def ready() -> Iterator[OpenAISimulator]:
 def widget_at(
     openai: OpenAISimulator, *, answers_at_once: int = 500, of_widget: int = 500
 ) -> Widget:
-    agent = make_agent(
-        "Model",
-        "openai",
-        base_url=openai.base_url,
-        credentials={"api_key": openai.key},
-        options={"model": openai.model},
-        answers_at_once=answers_at_once,
-    )
+    agent = openai_agent(openai)
+    agent.answers_at_once = answers_at_once
+    agent.save()
     return make_widget(agent, answers_at_once=of_widget)
 
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from chatwidget import breaker
 from chatwidget.models import Agent, Message, Widget
 
-from .cast import make_agent, make_operator, make_widget
+from .cast import make_agent, make_operator, make_widget, openai_agent
 from .server import Server
 from .simulators.faults import Fault, RateLimited, Stall, Status
 from .simulators.openai import OpenAISimulator
@@ -48,14 +48,7 @@ def unseen() -> Iterator[None]:
 
 @pytest.fixture
 def widget(openai: OpenAISimulator) -> Widget:
-    agent = make_agent(
-        "Model",
-        "openai",
-        base_url=openai.base_url,
-        credentials={"api_key": openai.key},
-        options={"model": openai.model},
-    )
-    return make_widget(agent)
+    return make_widget(openai_agent(openai))
 
 
 async def ask(server: Server, widget: Widget, times: int = 1) -> list[JSON]:

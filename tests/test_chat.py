@@ -6,7 +6,7 @@ import pytest
 
 from chatwidget.models import Widget
 
-from .cast import make_agent, make_widget
+from .cast import make_widget, openai_agent
 from .server import ONE_PROCESS, Server
 from .simulators.openai import OpenAISimulator
 from .visitor import Visitor
@@ -14,14 +14,7 @@ from .visitor import Visitor
 
 @pytest.fixture
 def widget(openai: OpenAISimulator) -> Widget:
-    agent = make_agent(
-        "Model",
-        "openai",
-        base_url=openai.base_url,
-        credentials={"api_key": openai.key},
-        options={"model": openai.model},
-    )
-    return make_widget(agent)
+    return make_widget(openai_agent(openai))
 
 
 @ONE_PROCESS

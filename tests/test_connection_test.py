@@ -9,7 +9,7 @@ from django.test import Client
 from chatwidget.connection_test import Step, check_agent
 from chatwidget.models import Agent
 
-from .cast import make_agent, make_operator
+from .cast import make_agent, make_operator, openai_agent
 from .simulators.faults import Html, Redirect, Status
 from .simulators.openai import OpenAISimulator
 from .simulators.raia import RaiaSimulator
@@ -101,13 +101,7 @@ async def test_each_fault_fails_its_step_with_a_sentence(
 
 
 async def test_a_stream_passes_too_and_an_unknown_model_is_told(openai: OpenAISimulator) -> None:
-    agent = make_agent(
-        "Model",
-        "openai",
-        base_url=openai.base_url,
-        credentials={"api_key": openai.key},
-        options={"model": openai.model},
-    )
+    agent = openai_agent(openai)
     assert outcomes(await check_agent(agent))["receive"] == "passed"
     agent.options["model"] = "nobody"
     assert "No such model" in failure(await check_agent(agent)).note

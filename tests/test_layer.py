@@ -15,7 +15,7 @@ from chatwidget.hub import SWEEP_S
 from chatwidget.models import Widget
 
 from . import stack
-from .cast import make_agent, make_widget
+from .cast import make_widget, openai_agent
 from .server import Server
 from .simulators.openai import OpenAISimulator
 from .visitor import JSON, Socket, Visitor
@@ -58,14 +58,7 @@ def doorbell() -> Iterator[Doorbell]:
 
 @pytest.fixture
 def widget(openai: OpenAISimulator) -> Widget:
-    agent = make_agent(
-        "Model",
-        "openai",
-        base_url=openai.base_url,
-        credentials={"api_key": openai.key},
-        options={"model": openai.model},
-    )
-    return make_widget(agent)
+    return make_widget(openai_agent(openai))
 
 
 class Pair:

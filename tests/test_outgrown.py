@@ -31,7 +31,7 @@ from django.utils import timezone
 from chatwidget.handler import Handler
 from chatwidget.models import Message, Widget
 
-from .cast import make_agent, make_widget
+from .cast import make_agent, make_widget, openai_agent
 from .feedback.conftest import raia_agent
 from .nginx import Nginx
 from .reliability.load import Tab, insist
@@ -56,14 +56,7 @@ def stack(server: Server) -> Stack:
 
 @pytest.fixture
 def at_openai(openai: OpenAISimulator) -> Widget:
-    agent = make_agent(
-        "Model",
-        "openai",
-        base_url=openai.base_url,
-        credentials={"api_key": openai.key},
-        options={"model": openai.model},
-    )
-    return make_widget(agent)
+    return make_widget(openai_agent(openai))
 
 
 @pytest.fixture

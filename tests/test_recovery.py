@@ -14,7 +14,7 @@ from chatwidget import claims
 from chatwidget.models import Conversation, Erasure, Message, Widget
 from chatwidget.models import Visitor as StoredVisitor
 
-from .cast import claimed_turn, make_agent, make_conversation, make_visitor, make_widget
+from .cast import claimed_turn, make_conversation, make_visitor, make_widget, openai_agent
 from .feedback.conftest import raia_agent
 from .server import Server
 from .simulators.faults import DropAfter, Html, RateLimited, Stall, Status
@@ -31,14 +31,7 @@ def at_raia(raia: RaiaSimulator) -> Widget:
 
 @pytest.fixture
 def at_openai(openai: OpenAISimulator) -> Widget:
-    agent = make_agent(
-        "Model",
-        "openai",
-        base_url=openai.base_url,
-        credentials={"api_key": openai.key},
-        options={"model": openai.model},
-    )
-    return make_widget(agent)
+    return make_widget(openai_agent(openai))
 
 
 async def final(visitor: Visitor, asked: JSON) -> JSON:

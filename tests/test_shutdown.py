@@ -17,7 +17,7 @@ from django.test import Client
 
 from chatwidget.models import Widget
 
-from .cast import make_agent, make_operator, make_widget
+from .cast import make_agent, make_operator, make_widget, openai_agent
 from .server import Server, manage
 from .simulators.base import ANY
 from .simulators.faults import Stall
@@ -32,14 +32,7 @@ SOCKETS, STREAMS = 40, 8
 
 @pytest.fixture
 def widget(openai: OpenAISimulator) -> Widget:
-    agent = make_agent(
-        "Model",
-        "openai",
-        base_url=openai.base_url,
-        credentials={"api_key": openai.key},
-        options={"model": openai.model},
-    )
-    return make_widget(agent)
+    return make_widget(openai_agent(openai))
 
 
 async def test_sockets_are_sent_away_with_a_spread_and_leases_released(

@@ -14,7 +14,7 @@ from websockets.uri import parse_uri
 
 from chatwidget.models import Conversation, Widget
 
-from .cast import add_message, make_agent, make_widget
+from .cast import add_message, make_widget, openai_agent
 from .server import Server
 from .simulators.openai import OpenAISimulator
 from .visitor import CONTEXT, Visitor
@@ -72,14 +72,7 @@ def own(database: None) -> Iterator[Server]:
 
 @pytest.fixture
 def widget(openai: OpenAISimulator) -> Widget:
-    agent = make_agent(
-        "Model",
-        "openai",
-        base_url=openai.base_url,
-        credentials={"api_key": openai.key},
-        options={"model": openai.model},
-    )
-    return make_widget(agent)
+    return make_widget(openai_agent(openai))
 
 
 def memory_kib(server: Server) -> int:

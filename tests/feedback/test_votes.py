@@ -8,7 +8,7 @@ import pytest
 from chatwidget.models import Widget
 from feedback.models import Feedback
 
-from ..cast import make_agent, make_widget
+from ..cast import make_agent, make_widget, openai_agent
 from ..server import Server
 from ..simulators.openai import OpenAISimulator
 from ..simulators.raia import RaiaSimulator
@@ -200,13 +200,7 @@ async def test_a_comment_of_four_megabytes_is_too_large(server: Server, widget: 
 async def test_votes_stay_here_where_the_agent_takes_none(
     server: Server, widget: Widget, openai: OpenAISimulator
 ) -> None:
-    agent = make_agent(
-        "Model",
-        "openai",
-        base_url=openai.base_url,
-        credentials={"api_key": openai.key},
-        options={"model": openai.model},
-    )
+    agent = openai_agent(openai)
     for key in (widget.key, make_widget(agent).key):
         async with Visitor(server.url, key) as visitor:
             answer = await visitor.ask_and_wait("Hello")

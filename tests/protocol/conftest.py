@@ -7,7 +7,7 @@ import pytest
 
 from chatwidget.models import Widget
 
-from ..cast import make_agent, make_widget
+from ..cast import make_agent, make_widget, openai_agent
 from ..server import Server
 from ..simulators.openai import OpenAISimulator
 from .contract import CheckedVisitor, Contract
@@ -27,14 +27,7 @@ def widget() -> Widget:
 @pytest.fixture
 def model(openai: OpenAISimulator) -> Widget:
     """A widget whose agent answers what and when the test says."""
-    agent = make_agent(
-        "Model",
-        "openai",
-        base_url=openai.base_url,
-        credentials={"api_key": openai.key},
-        options={"model": openai.model},
-    )
-    return make_widget(agent)
+    return make_widget(openai_agent(openai))
 
 
 @pytest.fixture

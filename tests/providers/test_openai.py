@@ -8,7 +8,7 @@ import pytest
 from chatwidget.models import Widget
 from chatwidget.providers import drive
 
-from ..cast import make_agent, make_conversation, make_visitor, make_widget
+from ..cast import make_agent, make_conversation, make_visitor, make_widget, openai_agent
 from ..server import Server
 from ..simulators.faults import Drop, Fault, Html, RateLimited, Stall, Status
 from ..simulators.openai import OpenAISimulator
@@ -18,14 +18,7 @@ from .asking import ask, ask_again, completed, failure
 
 
 def make_model(openai: OpenAISimulator, **options: object) -> Widget:
-    agent = make_agent(
-        "Model",
-        "openai",
-        base_url=openai.base_url,
-        credentials={"api_key": openai.key},
-        options={"model": openai.model, "idle_s": 0.5, "total_s": 10} | options,
-    )
-    return make_widget(agent)
+    return make_widget(openai_agent(openai, **{"idle_s": 0.5, "total_s": 10} | options))
 
 
 @pytest.fixture

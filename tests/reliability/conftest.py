@@ -8,7 +8,7 @@ import pytest
 
 from chatwidget.models import Widget
 
-from ..cast import make_agent, make_widget
+from ..cast import make_agent, make_widget, openai_agent
 from ..environment import OUTGROWN
 from ..server import Server
 from ..simulators.openai import OpenAISimulator
@@ -51,14 +51,7 @@ def report(
 @pytest.fixture
 def at_openai(openai: OpenAISimulator) -> Widget:
     """A widget whose agent streams."""
-    agent = make_agent(
-        "Streaming",
-        "openai",
-        base_url=openai.base_url,
-        credentials={"api_key": openai.key},
-        options={"model": openai.model},
-    )
-    return make_widget(agent)
+    return make_widget(openai_agent(openai))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from chatwidget.models import Widget
 
-from ..cast import make_agent, make_widget
+from ..cast import make_widget, openai_agent
 from ..server import Server
 from ..simulators.openai import OpenAISimulator
 from ..visitor import Visitor
@@ -29,14 +29,7 @@ def pair() -> Iterator[tuple[OpenAISimulator, OpenAISimulator]]:
 
 
 def widget_at(simulator: OpenAISimulator) -> Widget:
-    agent = make_agent(
-        "Model",
-        "openai",
-        base_url=simulator.base_url,
-        credentials={"api_key": simulator.key},
-        options={"model": simulator.model},
-    )
-    return make_widget(agent)
+    return make_widget(openai_agent(simulator))
 
 
 def key_at(sqlite: Database, simulator: OpenAISimulator) -> str:

@@ -12,7 +12,7 @@ from django.contrib.admin.utils import quote
 
 from chatwidget.models import Agent, Widget
 
-from ..cast import make_agent, make_widget
+from ..cast import make_agent, make_widget, openai_agent
 from ..environment import DATA_DIR
 from ..server import Server
 from ..simulators.base import Received
@@ -45,13 +45,7 @@ class Planted:
     def __init__(self, openai: OpenAISimulator, raia: RaiaSimulator) -> None:
         openai.key, raia.key = "sk-canary-openai-5d1f", "raia-canary-key-77aa"
         self.agents = [
-            make_agent(
-                "Model",
-                "openai",
-                base_url=openai.base_url,
-                credentials={"api_key": openai.key},
-                options={"model": openai.model, "system_prompt": "prompt-canary-91"},
-            ),
+            openai_agent(openai, system_prompt="prompt-canary-91"),
             make_agent(
                 "Raia", "raia", base_url=raia.url, credentials={"secret_key": raia.key}
             ),

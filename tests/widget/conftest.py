@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, s
 
 from chatwidget.embed import snippet
 from chatwidget.models import Agent, Widget
-from tests.cast import make_agent, make_widget
+from tests.cast import make_widget, openai_agent
 from tests.server import ROOT, Server
 from tests.simulators.openai import OpenAISimulator
 
@@ -104,13 +104,7 @@ def site() -> Iterator[Site]:
 @pytest.fixture
 def model(openai: OpenAISimulator) -> Agent:
     """An agent that streams what the simulator is told to."""
-    return make_agent(
-        "Model",
-        "openai",
-        base_url=openai.base_url,
-        credentials={"api_key": openai.key},
-        options={"model": openai.model},
-    )
+    return openai_agent(openai)
 
 
 @pytest.fixture
