@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from playwright.sync_api import expect
 
 from chatwidget.models import Conversation
@@ -105,6 +105,14 @@ def limited(database: None) -> Iterator[Server]:
     ) as running:
         yield running
         assert "Traceback" not in running.log(), running.log()
+
+
+@pytest.fixture
+def undone() -> Iterator[None]:
+    """Leave nothing behind: the database is shared with tests that run a real server."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import base64
 import html
 import re
 import uuid
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 from cryptography.fernet import Fernet
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
-from django.db import connection, transaction
+from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -42,6 +41,8 @@ from .cast import (
     make_widget,
 )
 
+pytestmark = pytest.mark.usefixtures("undone")
+
 SECRET = "sk_live_7Jq2_never_shown"
 HOSTILE = "<script>alert(1)</script> \u202eevil\u202c \x1b[31m <img src=x onerror=alert(2)>"
 LISTS = (
@@ -54,16 +55,8 @@ LISTS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _undone() -> Iterator[None]:
-    """Leave nothing behind: the database is shared with tests that run a real server."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
-
-
 @pytest.fixture
-def nothing_yet(_undone: None) -> None:
+def nothing_yet(undone: None) -> None:
     """Begin without any agent, whatever other tests have left."""
     Widget.objects.all().delete()
     Agent.objects.all().delete()

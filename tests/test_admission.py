@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from django.db import transaction
 from django.utils import timezone
 
 from chatwidget import chat, claims, process
@@ -133,14 +132,6 @@ def held(running: Process) -> int:
     return running.runner.held.room.held.total()
 
 
-@pytest.fixture
-def unseen() -> Iterator[None]:
-    """What the test stores is never committed, so no server takes it up."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
-
-
 def store(widget: Widget, number: int, *, minutes: float = 0.5, **fields: Any) -> list[Waiting]:
     """Store pending answers, asked one after the other so long ago."""
     since = timezone.now() - timedelta(minutes=minutes)
@@ -166,21 +157,21 @@ def room() -> Room:
 # --- the line -------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("unseen")
+@pytest.mark.usefixtures("undone")
 def test_who_has_waited_longest_is_first() -> None:
     waiting = store(make_widget(make_agent(answers_at_once=2)), 5)
     newest_first = waiting[::-1]
     assert list(choose(newest_first, room())) == [one.answer for one in waiting[:2]]
 
 
-@pytest.mark.usefixtures("unseen")
+@pytest.mark.usefixtures("undone")
 def test_a_process_leaves_a_place_to_whoever_waits_longer_elsewhere() -> None:
     elsewhere, here = store(make_widget(make_agent(answers_at_once=1)), 2)
     assert choose([here], room()) == {}
     assert choose([elsewhere], room()) == {elsewhere.answer: Verdict.ASK}
 
 
-@pytest.mark.usefixtures("unseen")
+@pytest.mark.usefixtures("undone")
 def test_a_widgets_backlog_is_not_in_the_way_of_the_agents_other_widgets() -> None:
     agent = make_agent(answers_at_once=10)
     narrow, wide = make_widget(agent, answers_at_once=1), make_widget(agent)
@@ -189,7 +180,7 @@ def test_a_widgets_backlog_is_not_in_the_way_of_the_agents_other_widgets() -> No
     assert choose([other, *backlog], room()) == {other.answer: Verdict.ASK}
 
 
-@pytest.mark.usefixtures("unseen")
+@pytest.mark.usefixtures("undone")
 def test_a_sweep_finds_what_stands_behind_a_full_agents_backlog() -> None:
     full = make_widget(make_agent(answers_at_once=1))
     store(full, 1, minutes=0.9, lease_until=timezone.now() + timedelta(minutes=1))
@@ -198,7 +189,7 @@ def test_a_sweep_finds_what_stands_behind_a_full_agents_backlog() -> None:
     assert orphan.answer in [one.answer for one in abandoned(room())]
 
 
-@pytest.mark.usefixtures("unseen")
+@pytest.mark.usefixtures("undone")
 def test_a_sweep_finds_what_stands_behind_an_agent_that_has_its_share_of_the_process() -> None:
     greedy = make_widget()
     store(greedy, SWEEP + 1)

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -36,14 +35,6 @@ def quick(database: None) -> Iterator[Server]:
     with Server(EMBEDDED_WORKER="false", AGENT_REST_S="0.01") as server:
         yield server
         assert "Traceback" not in server.log(), server.log()
-
-
-@pytest.fixture
-def unseen() -> Iterator[None]:
-    """What the test stores is never committed."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
 
 
 @pytest.fixture
@@ -262,14 +253,14 @@ async def test_a_rest_ends_by_itself(
     assert answer["status"] == "completed"
 
 
-@pytest.mark.usefixtures("unseen")
+@pytest.mark.usefixtures("undone")
 def test_of_two_processes_that_see_a_rest_end_one_tries() -> None:
     agent = make_agent(resting_until=timezone.now())
     assert breaker.may_try(agent.pk)
     assert not breaker.may_try(agent.pk)
 
 
-@pytest.mark.usefixtures("unseen")
+@pytest.mark.usefixtures("undone")
 def test_only_an_answer_asked_for_since_the_failures_ends_them() -> None:
     began = timezone.now()
     agent = make_agent(failures_in_row=3, failing_since=began)

@@ -1,23 +1,14 @@
 """The checklist on a widget's page: what keeps it from being shown, and what to change."""
 
-from collections.abc import Iterator
-
 import pytest
-from django.db import transaction
 
 from chatwidget.admin.doctor import Finding, examine
 from chatwidget.models import Role, Widget
 from tests.cast import add_message, make_agent, make_conversation, make_widget
 
+pytestmark = pytest.mark.usefixtures("undone")
+
 OWN, SITE = "https://chat.example.com", "https://www.example.com"
-
-
-@pytest.fixture(autouse=True)
-def _undone() -> Iterator[None]:
-    """Leave nothing behind: the database is shared."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import transaction
 
 from chatwidget.models import Agent, Widget
 from feedback.models import Delivery
@@ -44,14 +43,6 @@ def web(server: Server) -> Iterator[Server]:
     server.stop()
     del server.env["EMBEDDED_WORKER"]
     server.start()
-
-
-@pytest.fixture
-def undone() -> Iterator[None]:
-    """Leave nothing behind: the database is shared with tests that run a real server."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
 
 
 @pytest.fixture
