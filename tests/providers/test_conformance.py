@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from chatwidget.connection_test import check_agent
-from chatwidget.models import Agent, Message, Widget
+from chatwidget.models import Agent, Widget
 from chatwidget.providers import PROVIDERS, Provider
 from tests.simulators.faults import Drop, DropAfter, Stall, Status
 
@@ -22,7 +22,9 @@ from ..cast import under_test
 from ..feedback.conftest import settled
 from ..server import Server
 from ..visitor import JSON, Visitor
+from ..waiting import eventually
 from . import reshape
+from .asking import row
 from .cases import CASES, Case, Held
 from .reshape import Reshape
 
@@ -184,13 +186,13 @@ async def happens(case: Case, what: Callable[[], object]) -> bool:
 
 async def stored(case: Case, answer: JSON) -> None:
     """Wait until what a resumption needs is stored: the question is marked, ids are known."""
-    for _ in range(100):
-        message = Message.objects.select_related("conversation").get(pk=answer["id"])
+
+    def is_stored() -> bool:
+        message = row(answer)
         known = message.upstream or message.conversation.upstream or not adapter(case).resumes
-        if message.sent_at and known:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("nothing was stored of a question that was sent")
+        return bool(message.sent_at and known)
+
+    await eventually(is_stored)
 
 
 # --- feedback -------------------------------------------------------------------------------------

@@ -1,12 +1,11 @@
 """Moveworks: streamed in snapshots, polled when the stream closes early, rated by stored ids."""
 
-import asyncio
 from itertools import count, cycle
 from typing import Any
 
 import pytest
 
-from chatwidget.models import Agent, Message, Widget
+from chatwidget.models import Agent, Widget
 
 from ..feedback.conftest import delivery_of, settled
 from ..server import ONE_PROCESS, Server
@@ -15,6 +14,7 @@ from ..simulators.faults import Drop, DropAfter, Fault, Html, RateLimited, Stall
 from ..simulators.moveworks import MoveworksSimulator
 from ..simulators.moveworks_ledger import Failure, Reply, Vote
 from ..visitor import JSON, Visitor
+from ..waiting import eventually
 from .asking import QUESTION, ask, ask_again, completed, failure, row, set_options
 from .cases.moveworks import MoveworksCase
 
@@ -405,7 +405,7 @@ async def test_after_a_crash_the_answer_is_found_and_nothing_sent_again(
             question = await visitor.ask(here, QUESTION)
             await moveworks.eventually(lambda: moveworks.sends)
             if stored:
-                await upstream_known(question["answer"])
+                await eventually(lambda: bool(row(question["answer"]).upstream))
             server.kill()
             moveworks.let_go()
             moveworks.fail_next("list_messages", *faults)
@@ -414,14 +414,6 @@ async def test_after_a_crash_the_answer_is_found_and_nothing_sent_again(
                 completed(await socket.final(question["answer"]))
     assert asked(moveworks) == [QUESTION]
     assert len(moveworks.calls("stream")) == 1
-
-
-async def upstream_known(answer: JSON) -> None:
-    for _ in range(250):
-        if Message.objects.get(pk=answer["id"]).upstream:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("the response's id was not stored within 5 s")
 
 
 async def test_a_crash_before_the_question_arrived_ends_openly(
@@ -526,7 +518,7 @@ async def test_nothing_is_looked_for_unless_late_messages_are_on(
     server: Server, widget: Widget, agent: Agent, moveworks: MoveworksSimulator
 ) -> None:
     answer = await ask(server, widget)
-    assert Message.objects.get(pk=answer["id"]).conversation.sync_at is None
+    assert row(answer).conversation.sync_at is None
 
 
 async def test_late_messages_may_be_switched_off_again(
@@ -535,11 +527,7 @@ async def test_late_messages_may_be_switched_off_again(
     set_options(agent, late_messages="on")
     answer = await ask(server, widget)
     set_options(agent, late_messages="off")
-    for _ in range(250):
-        if Message.objects.get(pk=answer["id"]).conversation.sync_at is None:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it is still looked at")
+    await eventually(lambda: row(answer).conversation.sync_at is None)
 
 
 # --- access ---------------------------------------------------------------------------------------
