@@ -15,6 +15,7 @@ from django.utils import timezone
 from . import attachments, logs, process
 from .admission import Outlook, is_free, outlook
 from .claims import Claimed, lease, leased, locked
+from .errors import TimedOut
 from .models import Attachment, Conversation, Message, Role, Status, Visitor
 from .prepared import Insert, Update
 from .problems import Problem
@@ -253,6 +254,8 @@ def retry(failed: Message) -> tuple[Message, bool]:
     if failed.role != Role.AGENT or failed.status not in (Status.FAILED, Status.STOPPED):
         raise Problem("retry_not_allowed")
     answer = _new_answer(conversation, failed.question, retry_of=failed)
+    if failed.error == TimedOut.code and not failed.upstream_id:
+        answer.upstream = failed.upstream  # it may have come since
     if problem := _store(conversation, answer):
         if again := Message.objects.filter(retry_of=failed).first():
             return _shown(again), False

@@ -301,6 +301,11 @@ def learn(claimed: Claimed, learned: Learned) -> None:
     _expect(_mine(claimed).update(**fields))
 
 
+def forget_first(claimed: Claimed) -> None:
+    """Forget the upstream ids of the answer that this one is a retry of. Raises LeaseLostError."""
+    _expect(_mine(claimed).update(upstream={}, lease_until=_lease_end()))
+
+
 def save_texts(states: Collection[tuple[Claimed, str, int]]) -> list[bool]:
     """Store texts so far and renew their leases. Returns which turns are still ours."""
     now = timezone.now()

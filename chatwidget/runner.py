@@ -30,7 +30,7 @@ from .models import Agent, Status
 from .paces import Paces
 from .polling import Pace
 from .providers import POLL, Provider, Setup, provider_class
-from .providers.base import Attached, Exchange
+from .providers.base import Ask, Attached, Exchange
 from .providers.drive import drive
 from .store import Store
 from .turn import Turn
@@ -41,6 +41,8 @@ LOOK_AGAIN_S = 0.5
 """While answers wait here, how often it is looked whether another process has made room."""
 STOPS_S = 0.5
 """How often stops are looked for that another process took: they are heard within a second."""
+SECOND_LOOK_S = 2.0
+"""A question whose answer was too late is asked again if it has not come by then."""
 FINISH_TRIES = 5
 FINISHED_YET_S = 0.05
 
@@ -317,17 +319,41 @@ class Runner:
                 return self._failed(running, Broken("an internal error, see the log"))
 
     async def _drive(self, running: Running) -> None:
+        ask = running.claimed.ask
+        if ask.known.answer and not ask.sent_before:  # the ids of the answer that came too late
+            if await self._has_come(running):
+                return
+            ask = replace(ask, known=replace(ask.known, answer={}))
         provider = open_provider(running.claimed.agent)
         running.pace = self._pace(running.claimed, provider)
-        ask = replace(running.claimed.ask, pace=running.pace)
+        await self._listen(running, provider, replace(ask, pace=running.pace))
 
+    async def _has_come(self, running: Running) -> bool:
+        """Take the answer that was too late for its own turn, if it is there now."""
+        ask = replace(
+            running.claimed.ask, sent_before=True, pace=Pace(every_s=0.5, since_s=SECOND_LOOK_S)
+        )
+        provider = open_provider(running.claimed.agent)
+        try:
+            await self._listen(running, provider, ask, within_s=SECOND_LOOK_S)
+        except ProviderError as error:
+            if running.turn.text:
+                raise
+            log.info("turn %s asks again: %s", running.turn.message, error)
+            await self._store.write(claims.forget_first, running.claimed)
+            return False
+        return True
+
+    async def _listen(
+        self, running: Running, provider: Provider, ask: Ask, within_s: float = math.inf
+    ) -> None:
         async def sink(events: Sequence[ProviderEvent]) -> None:
             await self._handle(running, events)
 
         async def read(attached: Attached) -> bytes:
             return await self._store.read(attachments.content_of, attached)
 
-        await drive(provider, provider.answer(ask), self._http, sink, read)
+        await drive(provider, provider.answer(ask), self._http, sink, read, within_s)
 
     def _pace(self, claimed: Claimed, provider: Provider) -> Pace:
         """How to look for the answer, where it is polled: as the agent's last ones came."""

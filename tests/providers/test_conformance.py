@@ -24,7 +24,7 @@ from ..server import Server
 from ..visitor import JSON, Visitor
 from ..waiting import eventually
 from . import reshape
-from .asking import row
+from .asking import completed, failure, row, set_options
 from .cases import CASES, Case, Held
 from .reshape import Reshape
 
@@ -132,6 +132,24 @@ async def test_stop_ends_the_answer_and_the_looking(case: Case, visitor: Visitor
         again = await socket.sync(here)
         assert again["messages"][-1] == answer
     assert case.questions() == ["How are you?"]
+
+
+async def test_a_retry_takes_the_answer_that_came_too_late(
+    case: Case, server: Server, agent: Agent, widget: Widget
+) -> None:
+    set_options(agent, total_s=1)
+    case.hold()
+    async with Visitor(server.url, widget.key) as visitor:
+        late = await visitor.ask_and_wait("How are you?")
+        assert failure(late)[0] == "agent_timeout"
+        case.release()
+        answer = await visitor.retry_and_wait(late)
+        assert completed(answer) == TEXT
+        await visitor.vote(answer, vote="up")
+        expect(case, await settled(visitor, answer), Held(vote="up"))
+    # Others tell no id by which an answer could be found before it is there.
+    asked_once = case.provider in ("raia", "clarityq", "moveworks")
+    assert len(case.questions()) == (1 if asked_once else 2)
 
 
 async def test_after_a_crash_nothing_is_sent_twice(case: Case, widget: Widget) -> None:

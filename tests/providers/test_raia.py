@@ -23,7 +23,7 @@ from ..simulators.raia import RaiaSimulator
 from ..simulators.raia_ledger import Failure, Reply
 from ..visitor import JSON, Socket, Visitor
 from ..waiting import eventually
-from .asking import ask, ask_again, failure
+from .asking import ask, ask_again, completed, failure, row
 
 TURN = ["search_user", "create_user", "create_conversation", "send", "poll"]
 
@@ -175,6 +175,25 @@ async def test_an_answer_that_never_comes_ends_by_its_deadline(
     code, problem = failure(await ask(server, make_widget(raia_agent(raia, total_s=0.6))))
     assert code == "agent_timeout"
     assert "longer than 0.6 s" in problem
+
+
+async def test_a_retry_asks_again_where_the_late_answer_has_still_not_come(
+    server: Server, raia: RaiaSimulator
+) -> None:
+    raia.hold()
+    raia.answer = lambda _: "Now it works."
+    async with Visitor(server.url, make_widget(raia_agent(raia, total_s=1.5)).key) as visitor:
+        late = await visitor.ask_and_wait("Hello")
+        assert failure(late)[0] == "agent_timeout"
+        raia.fail_next("send", Stall())
+        async with visitor.socket(late["conversation"]) as socket:
+            again = await visitor.call("POST", f"/messages/{late['id']}/retry", expect=201)
+            await eventually(lambda: raia.stalled > 0)
+            assert row(again["answer"]).upstream == {}, "nothing of the late one after a crash"
+            raia.release()
+            answer = await socket.final(again["answer"])
+    assert completed(answer) == "Now it works."
+    assert row(answer).upstream["question"] != row(late).upstream["question"]
 
 
 async def test_both_readings_of_the_send_are_served(
