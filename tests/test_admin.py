@@ -1137,6 +1137,20 @@ def test_a_page_that_names_no_icon_has_one() -> None:
     assert found.headers["Location"].startswith("/static/admin_look/logo.")
 
 
+def test_who_signs_in_is_led_on_and_a_refusal_is_told(undone: None) -> None:
+    user = make_operator("newcomer")
+    user.set_password("the right one")
+    user.save()
+    goal, browser = reverse("admin:chatwidget_agent_changelist"), Client()
+    asked = browser.get(goal, follow=True).content.decode()
+    assert f'name="next" value="{goal}"' in asked
+    form = {"username": "newcomer", "password": "a wrong one", "next": goal}
+    refused = browser.post(reverse("admin:login"), form).content.decode()
+    assert "Please enter the correct username" in refused
+    entered = browser.post(reverse("admin:login"), form | {"password": "the right one"})
+    assert entered.headers["Location"] == goal
+
+
 def test_errors_have_a_page(operator: Client) -> None:
     assert "There is nothing here" in page(Client(), "/nowhere/", status=404)
     stranger = sign_in(make_operator("new", is_superuser=False))
