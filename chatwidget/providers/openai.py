@@ -27,9 +27,11 @@ from .base import (
     Provider,
     Reply,
     ServerEvent,
+    Setup,
     Stream,
 )
 from .lenient import fields, objects, string
+from .openai_thoughts import Thoughts
 
 FINISH = {
     "stop": Finish.COMPLETE,
@@ -80,6 +82,10 @@ class OpenAI(Provider):
     """The finish reason, once it came. Usage, `[DONE]` or the end of the stream may follow it; some
     proxies give it with every token."""
 
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self._thoughts = Thoughts()
+
     def headers(self) -> dict[str, str]:
         key = self.setup.credentials.get("api_key")
         return {"Authorization": f"Bearer {key}"} if key else {}
@@ -105,35 +111,38 @@ class OpenAI(Provider):
         )
         if not self.reason:  # nor [DONE]
             raise Interrupted("the stream ended before the answer did", provider=self.label)
-        yield self._ended()
+        yield from self._end()
 
     def chunk(self, event: ServerEvent) -> Iterator[ProviderEvent]:
         """Read one chunk. Raises Unavailable for an error inside the stream."""
         if event.data.strip() == "[DONE]":
             self.reason = self.reason or "stop"
-            yield self._ended()
+            yield from self._end()
             return
         chunk = self._decoded(event.data)
         if event.event == "error" or tells_error(chunk):
             raise self._error_in_stream(chunk)
         choice = first_choice(chunk)
         delta = fields(choice.get("delta"))
+        content = written(delta.get("content"))
         # A model that refuses says so in a field of its own.
-        text = written(delta.get("content")) or written(delta.get("refusal"))
+        text = self._thoughts.without(content) or written(delta.get("refusal"))
         if text:
             yield Text(text)
-        elif thinks(delta):
+        elif thinks(delta) or (content and self._thoughts.thinking):
             yield Working()
             return  # some proxies give every thought a reason: it is not the answer's
         self.reason = str(choice.get("finish_reason") or "").lower() or self.reason
 
-    def _ended(self) -> Ended:
+    def _end(self) -> Iterator[ProviderEvent]:
         """Say how the answer ended. Raises Interrupted for a reason that we do not know."""
+        if self._thoughts.doubtful:
+            yield Text(self._thoughts.doubtful)
         if self.reason and self.reason not in FINISH:  # tool_calls, say: there is more to come
             raise Interrupted(
                 f"the answer ended for another reason: {self.reason[:40]}", provider=self.label
             )
-        return Ended(FINISH.get(self.reason, Finish.COMPLETE))
+        yield Ended(FINISH.get(self.reason, Finish.COMPLETE))
 
     def _decoded(self, data: str) -> dict[str, JSON]:
         try:

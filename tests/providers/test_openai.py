@@ -1,6 +1,7 @@
 """OpenAI-compatible servers: what is asked, how an answer ends, and every way it can break."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
@@ -270,6 +271,47 @@ async def test_a_model_that_thinks_for_long_is_not_silent_and_its_thoughts_are_n
     openai.rate = 20
     answer = await ask(server, widget)
     assert completed(answer) == "Hello, how can I help?"
+
+
+@pytest.mark.parametrize("cut", [list, lambda text: [text]], ids=["bit by bit", "at once"])
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("<think>\nIs <b> < 3?\n</think>\n\nHello, **you**.", "Hello, **you**."),
+        ("\n<think></think>Hello.", "Hello."),
+        ("<thinking> is a tag.", "<thinking> is a tag."),
+        ("Say <think>aloud</think>.", "Say <think>aloud</think>."),
+        ("<think>One.</think>Write <think>two</think>.", "Write <think>two</think>."),
+        ("<thin", "<thin"),
+    ],
+)
+async def test_what_a_model_thinks_aloud_is_not_shown(
+    server: Server,
+    widget: Widget,
+    openai: OpenAISimulator,
+    written: str,
+    shown: str,
+    cut: Callable[[str], list[str]],
+) -> None:
+    openai.tokens = cut(written)
+    assert completed(await ask(server, widget)) == shown
+
+
+async def test_thinking_aloud_for_long_is_not_silence(
+    server: Server, widget: Widget, openai: OpenAISimulator
+) -> None:
+    openai.tokens, openai.rate = ["<think>", *["hm "] * 20, "</think>", "Hello."], 20
+    assert completed(await ask(server, widget)) == "Hello."
+
+
+async def test_a_model_that_only_thought_has_not_answered(
+    server: Server, widget: Widget, openai: OpenAISimulator
+) -> None:
+    openai.tokens = ["<think>", "hm"]
+    assert failure(await ask(server, widget)) == (
+        "agent_unavailable",
+        "the vendor sent an empty answer",
+    )
 
 
 async def test_empty_thoughts_are_as_good_as_silence(
