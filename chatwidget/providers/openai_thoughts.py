@@ -29,6 +29,8 @@ class Thoughts:
 
     def without(self, text: str) -> str:
         """Return what of all that has come can be shown now, and was not yet."""
+        if self._stage == "answering":
+            return text
         held = self._held + text
         if self._stage == "beginning":
             start = held.lstrip()
