@@ -8,6 +8,7 @@ from channels.layers import get_channel_layer
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -15,6 +16,14 @@ from . import process
 from .metrics import tasks
 
 LAYER_TIMEOUT_S = 3
+
+View = Callable[[HttpRequest], HttpResponse]
+
+
+def to_read(view: View) -> View:
+    """Have a page only read, and anew each time. Others are told 405; nobody here has a form."""
+    return csrf_exempt(never_cache(require_safe(view)))
+
 
 _collectors: list[Callable[[], None]] = []
 
@@ -43,15 +52,13 @@ def _count_tasks() -> None:
     tasks.set(process.count_tasks())
 
 
-@never_cache
-@require_safe
+@to_read
 def alive(request: HttpRequest) -> HttpResponse:
     """200 as long as requests are answered at all."""
     return JsonResponse({"status": "ok"})
 
 
-@never_cache
-@require_safe
+@to_read
 def ready(request: HttpRequest) -> HttpResponse:
     """200 when database and channel layer answer, else 503 naming what does not."""
     failing = [
@@ -64,8 +71,7 @@ def ready(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "ok"})
 
 
-@never_cache
-@require_safe
+@to_read
 def work(request: HttpRequest) -> HttpResponse:
     """200 when background work keeps up, else 503 naming what is late: for alarms, not for a
     proxy, since another process would be no better."""
@@ -104,8 +110,7 @@ def _layer() -> bool:
     return True
 
 
-@never_cache
-@require_safe
+@to_read
 def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus' text format."""
     for gather in _collectors:

@@ -35,6 +35,12 @@ def test_a_healthy_service_is_alive_and_ready(server: Server) -> None:
         assert "no-store" in answer.headers["cache-control"]
 
 
+@pytest.mark.parametrize("page", ["healthz", "readyz", "workz"])
+def test_there_is_nothing_to_write(server: Server, page: str) -> None:
+    refused = httpx.post(f"{server.url}/{page}", trust_env=False)
+    assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD")
+
+
 def test_readiness_names_what_does_not_answer() -> None:
     folder = Path(tempfile.mkdtemp())
     database = f"sqlite:///{folder}/db.sqlite3"
