@@ -330,9 +330,9 @@ class Runner:
 
     async def _has_come(self, running: Running) -> bool:
         """Take the answer that was too late for its own turn, if it is there now."""
-        ask = replace(
-            running.claimed.ask, sent_before=True, pace=Pace(every_s=0.5, since_s=SECOND_LOOK_S)
-        )
+        # The question went out longer ago than any wait between looks: the first look is due.
+        pace = Pace(every_s=SECOND_LOOK_S / 4, since_s=SECOND_LOOK_S)
+        ask = replace(running.claimed.ask, sent_before=True, pace=pace)
         provider = open_provider(running.claimed.agent)
         try:
             await self._listen(running, provider, ask, within_s=SECOND_LOOK_S)

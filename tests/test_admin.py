@@ -1137,7 +1137,7 @@ def test_a_page_that_names_no_icon_has_one() -> None:
     assert found.headers["Location"].startswith("/static/admin_look/logo.")
 
 
-def test_who_signs_in_is_led_on_and_a_refusal_is_told(undone: None) -> None:
+def test_who_signs_in_is_led_on_and_a_refusal_is_told() -> None:
     user = make_operator("newcomer")
     user.set_password("the right one")
     user.save()
